@@ -1,0 +1,1 @@
+"""The body model, its motions and their files."""

@@ -1,0 +1,112 @@
+"""`eventhpe capture`."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from eventhpe.capture import Capture, Networks
+    from eventhpe.events.recording import Recording
+    from eventhpe.geometry.camera import Camera
+    from eventhpe.weights.files import WeightsCard
+
+HELP = "capture the person in a recording: motion.npz, overlay.mp4, report.html"
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of `eventhpe capture`."""
+
+    file: Path
+    """Recording: AEDAT 2.0, AEDAT 4, DSEC HDF5 or our own HDF5."""
+    output: Path
+    """Folder for motion.npz, overlay.mp4 and report.html."""
+    weights: Path | None = None
+    """ShapeNet weights (default: the shipped ones)."""
+    flow_weights: Path | None = None
+    """FlowNet weights (default: the shipped ones)."""
+    calibration: Path | None = None
+    """YAML or JSON with fx, fy, cx, cy (or K) and dist; without it a 56 degree lens is assumed."""
+    format: str | None = None
+    """Override the detected file format."""
+    sensor: str | None = None
+    """Override the detected sensor, e.g. DVS128 or DAVIS346."""
+    stream: int | None = None
+    """Which camera of a file with several."""
+
+
+def run(options: Options) -> int:
+    """Capture, write the three files, print a summary."""
+    from eventhpe.capture import Networks, capture
+    from eventhpe.capture_report import write_outputs
+    from eventhpe.cli.progress import progress
+    from eventhpe.data.calibration import assumed_camera, read_calibration
+    from eventhpe.events.open import open_recording
+
+    with open_recording(
+        options.file, format=options.format, sensor=options.sensor, stream=options.stream
+    ) as recording:
+        networks = Networks.load(_str(options.weights), _str(options.flow_weights))
+        if options.calibration is not None:
+            camera = read_calibration(options.calibration, recording.sensor_size)
+        else:
+            camera = assumed_camera(recording.sensor_size)
+        facts = describe(options.file, camera, networks, calibration=options.calibration)
+        captured = capture(recording, networks, camera, provenance=dict(facts), progress=progress)
+        outputs = write_outputs(
+            options.output,
+            recording,
+            captured,
+            facts=facts,
+            progress=lambda items: progress(list(items), "drawing"),
+        )
+        summarise(recording, captured, outputs)
+    return 0
+
+
+def describe(file: Path, camera: Camera, networks: Networks, *, calibration: Path | None) -> dict[str, str]:
+    """Provenance of a capture as plain text."""
+    import eventhpe
+
+    focal = f"focal length {camera.K[0, 0]:.1f} px"
+    facts = {
+        "recording": file.name,
+        "camera": f"{focal}, from {calibration.name}" if calibration is not None else
+        f"{focal}, assumed (no calibration given): distances and sizes scale with the true focal length",
+        "shape weights": _card_line(networks.shape_card),
+    }  # fmt: skip
+    if networks.flow_card is not None:
+        facts["flow weights"] = _card_line(networks.flow_card)
+    facts["body model"] = "open (CC0)"
+    facts["eventhpe"] = eventhpe.__version__
+    facts["command"] = " ".join(["eventhpe", *(Path(a).name if "/" in a else a for a in sys.argv[1:])])
+    return facts
+
+
+def summarise(recording: Recording, captured: Capture, outputs: dict[str, Path]) -> None:
+    """Print what was found and where it lies."""
+    from eventhpe.cli.progress import table
+
+    clip = captured.clip
+    depth = clip.params.transl[:, 2]
+    rows = [
+        ("recording", f"{recording.num_events:,} events, {recording.duration_us * 1e-6:.2f} s"),
+        ("poses", f"{len(clip.t_us)} at {clip.framerate:g} per second"),
+        ("distance", f"{depth.min():.1f} to {depth.max():.1f} m"),
+        ("mean confidence", f"{clip.confidence.mean():.2f}"),
+        *((name, str(path)) for name, path in outputs.items()),
+    ]
+    print(table(rows))
+    for note in (*captured.notes, *recording.warnings):
+        print(f"note: {note}")
+
+
+def _card_line(card: WeightsCard) -> str:
+    return f"{card.system}, sha256 {card.sha256[:12]}, {card.data['training']['steps_done']} training steps"
+
+
+def _str(path: Path | None) -> str | None:
+    return None if path is None else str(path)

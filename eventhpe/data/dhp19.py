@@ -1,0 +1,98 @@
+"""DHP19 (Calabrese et al., CVPRW 2019) as its authors unpack it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from eventhpe.errors import MissingAssetError
+
+MOVEMENTS_PER_SESSION = (8, 6, 6, 6, 7)
+"""Movement numbers restart in each of the five sessions; 33 per subject."""
+
+TEST_SUBJECTS = (13, 14, 15, 16, 17)
+"""The authors' split: S1-S12 train, S13-S17 test."""
+
+
+@dataclass(frozen=True, order=True)
+class DHP19Movement:
+    """One recording: four cameras in one AEDAT 2.0 file, and the marker file that belongs to it.
+
+    Attributes:
+        subject: 1..17.
+        session: 1..5.
+        movement: 1..8, within the session.
+        events: the .aedat file.
+        labels: the Vicon .mat file, whether it is there or not.
+    """
+
+    subject: int
+    session: int
+    movement: int
+    events: Path
+    labels: Path
+
+
+def find_movements(root: str | Path) -> list[DHP19Movement]:
+    """Recordings under DHP19's root folder, in order of subject, session and movement.
+
+    Raises:
+        MissingAssetError: there is no DHP19 tree in that folder.
+    """
+    root = Path(root)
+    found = []
+    for path in root.glob("DVS_movies/S*/session*/mov*.aedat"):
+        match = re.fullmatch(
+            r"S(\d+)/session(\d+)/mov(\d+)\.aedat", path.relative_to(root / "DVS_movies").as_posix()
+        )
+        if match:
+            s, e, m = (int(number) for number in match.groups())
+            if 1 <= s <= 17 and 1 <= e <= 5 and 1 <= m <= MOVEMENTS_PER_SESSION[e - 1]:
+                found.append(DHP19Movement(s, e, m, path, root / "Vicon_data" / f"S{s}_{e}_{m}.mat"))
+    if not found:
+        raise MissingAssetError(
+            f"{root}: expected DVS_movies/S*/session*/mov*.aedat as in DHP19; found none. "
+            "The data set comes from its authors: see datasets/dhp19/README.md."
+        )
+    return sorted(found)
+
+
+def require_labelled(root: str | Path) -> list[DHP19Movement]:
+    """Recordings whose labels are there too, as training needs them.
+
+    Raises:
+        MissingAssetError: no recordings, no labels for any of them, or no projection matrices.
+    """
+    root = Path(root)
+    movements = find_movements(root)
+    labelled = [movement for movement in movements if movement.labels.is_file()]
+    if not labelled:
+        raise MissingAssetError(
+            f"{root}: {len(movements)} recordings, but no label file such as "
+            f"{movements[0].labels.relative_to(root)}. Unpack DHP19's Vicon_data beside DVS_movies."
+        )
+    absent = [
+        name for name in ("P1", "P2", "P3", "P4") if not (root / "P_matrices" / f"{name}.npy").is_file()
+    ]
+    if absent:
+        raise MissingAssetError(
+            f"{root}: P_matrices/ lacks {', '.join(f'{name}.npy' for name in absent)}; "
+            "without them labels cannot be placed in the images. They come with DHP19."
+        )
+    return labelled
+
+
+def train(root: str | Path) -> None:
+    """Say what stands between this folder and a training on DHP19.
+
+    Raises:
+        MissingAssetError: always: files are absent, or, with a complete folder, the reader of DHP19's labels,
+            which this version does not have.
+    """
+    labelled = require_labelled(root)
+    raise MissingAssetError(
+        f"{root}: {len(labelled)} labelled recordings are in place, but this version has no reader of "
+        "DHP19's labels, so it cannot train on them. It can convert the recordings (`eventhpe convert`) and "
+        "train on synthetic data (`eventhpe train`); CHANGELOG.md tells when DHP19 arrives."
+    )

@@ -1,0 +1,200 @@
+"""Training data from a folder of generated recordings.
+
+Every sample is drawn from (seed, index) alone, so the order and the bytes are the same at any worker count.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from eventhpe.data.augment import jitter_events, mirror_clip, random_crop
+from eventhpe.data.crops import SquareCrop
+from eventhpe.data.labels import Labels, read_labels
+from eventhpe.data.sample import Clip, FlowPair
+from eventhpe.data.windows import WINDOW_US, window_frames
+from eventhpe.errors import FormatError, MissingAssetError
+from eventhpe.events.open import open_recording
+from eventhpe.events.recording import Recording
+from eventhpe.geometry.rotation import rotvec_to_rotmat
+
+
+def list_recordings(folder: str | Path) -> list[Path]:
+    """The `.h5` recordings of a folder, sorted.
+
+    Raises:
+        MissingAssetError: there are none.
+    """
+    folder = Path(folder)
+    paths = sorted(folder.glob("*.h5")) if folder.is_dir() else [folder] if folder.is_file() else []
+    if not paths:
+        raise MissingAssetError(
+            f"{folder}: no .h5 recordings there. Make some: eventhpe simulate --n 20 --seed 1 -o {folder}"
+        )
+    return paths
+
+
+class _Recordings:
+    """Recordings and their labels, opened on first use in each process."""
+
+    def __init__(self, paths: list[Path]) -> None:
+        self.paths = paths
+        self._open: dict[Path, tuple[Recording, Labels]] = {}
+
+    def __getitem__(self, path: Path) -> tuple[Recording, Labels]:
+        if path not in self._open:
+            self._open[path] = (open_recording(path), read_labels(path))
+        return self._open[path]
+
+
+class ClipDataset(Dataset[Clip]):
+    """Clips of T windows for ShapeNet.
+
+    Args:
+        folder: folder of recordings made by `eventhpe simulate`.
+        length: samples in one pass.
+        num_windows: T.
+        size_px: S, side of the network input.
+        kind: input kind (see data.windows).
+        seed: of the draws.
+        augment: jitter events and mirror; off for validation.
+        rest_pelvis_x: of the body, for mirroring.
+        steady_crop: keep the crop exactly still within a clip, as the parity variant needs.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        length: int,
+        num_windows: int,
+        size_px: int,
+        kind: str = "counts",
+        seed: int = 0,
+        augment: bool = True,
+        rest_pelvis_x: float = 0.0,
+        steady_crop: bool = False,
+    ) -> None:
+        self.paths = list_recordings(folder)
+        self.length, self.num_windows, self.size_px = length, num_windows, size_px
+        self.kind, self.seed, self.augment, self.rest_pelvis_x = kind, seed, augment, rest_pelvis_x
+        self.steady_crop = steady_crop
+        self.offset = 0
+        """Added to every index, to go on where an earlier run stopped."""
+        self._recordings = _Recordings(self.paths)
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> Clip:
+        if index >= self.length:
+            raise IndexError(index)
+        rng = np.random.default_rng([self.seed, self.offset + index])
+        path = self.paths[int(rng.integers(len(self.paths)))]
+        recording, labels = self._recordings[path]
+        stride = WINDOW_US // labels.step_us
+        span = self.num_windows * stride
+        last = len(labels.t_us) - 1 - span
+        if last < 0:
+            raise FormatError(f"{path}: shorter than {self.num_windows} windows of {WINDOW_US // 1000} ms.")
+        start = int(rng.integers(0, last + 1))
+        ks = start + np.arange(self.num_windows + 1) * stride
+        t = labels.t_us[ks]
+        events = recording.read(recording.index_at(int(t[0])), recording.index_at(int(t[-1])))
+        if self.augment:
+            events = jitter_events(events, rng)
+        base = random_crop(labels.joints2d[ks[0] : ks[-1] + 1 : 2], rng)
+        frames, rays = [], []
+        for k in range(self.num_windows):
+            wobble = rng.normal(0, 0.008, 3) * (0.0 if self.steady_crop else base.side)
+            crop = SquareCrop(base.left + wobble[0], base.top + wobble[1], base.side + wobble[2])
+            frames.append(
+                window_frames(
+                    events, crop, t0_us=int(t[k]), t1_us=int(t[k + 1]), out_px=self.size_px, kind=self.kind
+                )
+            )
+            rays.append(crop.ray(labels.camera))
+        clip = Clip(
+            frames=torch.from_numpy(np.stack(frames)),
+            crop=torch.from_numpy(np.stack(rays)),
+            rotmats=torch.from_numpy(rotvec_to_rotmat(labels.params.pose[ks]).astype(np.float32)),
+            transl=torch.from_numpy(labels.params.transl[ks].astype(np.float32)),
+            joints3d=torch.from_numpy(labels.joints3d[ks].astype(np.float32)),
+            betas=torch.from_numpy(labels.params.betas[0].astype(np.float32)),
+        )
+        if self.augment and rng.random() < 0.5:
+            clip = mirror_clip(clip, self.rest_pelvis_x)
+        return clip
+
+
+class FlowDataset(Dataset[FlowPair]):
+    """Windows with gray images at both ends for FlowNet; true flow where the recordings carry it.
+
+    Args: as ClipDataset. Windows begin at gray-frame times.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        length: int,
+        size_px: int,
+        kind: str = "counts",
+        seed: int = 0,
+        augment: bool = True,
+    ) -> None:
+        self.paths = list_recordings(folder)
+        self.length, self.size_px, self.kind, self.seed, self.augment = length, size_px, kind, seed, augment
+        self.offset = 0
+        """Added to every index, to go on where an earlier run stopped."""
+        self._recordings = _Recordings(self.paths)
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> FlowPair:
+        if index >= self.length:
+            raise IndexError(index)
+        rng = np.random.default_rng([self.seed, self.offset + index])
+        path = self.paths[int(rng.integers(len(self.paths)))]
+        recording, labels = self._recordings[path]
+        gray = recording.frames
+        if gray is None or len(gray.t_us) < 2:
+            raise FormatError(
+                f"{path}: FlowNet learns from gray images, and this recording has fewer than two."
+            )
+        k = int(rng.integers(0, len(gray.t_us) - 1))
+        t0, t1 = int(gray.t_us[k]), int(gray.t_us[k + 1])
+        a, b = labels.index(t0), labels.index(t1)
+        crop = random_crop(labels.joints2d[a : b + 1], rng)
+        events = recording.read(recording.index_at(t0), recording.index_at(t1))
+        if self.augment:
+            events = jitter_events(events, rng)
+        frames = window_frames(events, crop, t0_us=t0, t1_us=t1, out_px=self.size_px, kind=self.kind)
+        flow, valid = self._true_flow(path, t0, crop)
+        return FlowPair(
+            frames=torch.from_numpy(frames),
+            image0=torch.from_numpy(crop.cut_image(gray[k], self.size_px).astype(np.float32)),
+            image1=torch.from_numpy(crop.cut_image(gray[k + 1], self.size_px).astype(np.float32)),
+            flow=torch.from_numpy(flow),
+            valid=torch.from_numpy(valid),
+        )
+
+    def _true_flow(self, path: Path, t0_us: int, crop: SquareCrop) -> tuple[np.ndarray, np.ndarray]:
+        import h5py
+
+        S = self.size_px
+        with h5py.File(path, "r", locking=False) as f:
+            if "labels/flow" not in f:
+                return np.zeros((2, S, S), np.float32), np.zeros((S, S), np.float32)
+            g = f["labels/flow"]
+            k = int(np.searchsorted(g["t0_us"][:], t0_us))
+            uv, valid = g["uv"][k].astype(np.float32), g["valid"][k].astype(np.float32)
+        scale = S / crop.side
+        return (
+            np.stack([crop.cut_map(c * scale, S) for c in uv]),
+            crop.cut_map(valid, S),
+        )

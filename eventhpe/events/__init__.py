@@ -1,0 +1,1 @@
+"""Events: types, files, filters and grids."""

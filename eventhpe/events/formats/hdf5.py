@@ -1,0 +1,248 @@
+"""Lazy windows over HDF5 columns events/{t,x,y,p}: the DSEC layout and our own, which is a superset of it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from eventhpe.errors import EventHPEError, FormatError
+from eventhpe.events.kernels_decode import check_columns
+from eventhpe.events.recording import Backend
+from eventhpe.events.types import Events, GrayFrames, RawEvents, Triggers
+
+_MAX_CHUNK_ITEMS = 1 << 27
+_LONGEST_BRACKET = 1 << 22
+_CHUNK_CACHE_BYTES = 32 << 20
+
+
+@contextlib.contextmanager
+def hdf5_errors(path: Path) -> Iterator[None]:
+    """Turn what h5py raises on damaged files into FormatError."""
+    try:
+        yield
+    except EventHPEError:
+        raise
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
+        raise FormatError(f"{path}: the HDF5 file cannot be read: {error}") from error
+
+
+def open_hdf5(path: Path) -> h5py.File:
+    """Open for reading, with the compression filters of this field registered."""
+    import hdf5plugin  # noqa: F401  (registers Blosc, Bitshuffle, Zstd ... with HDF5)
+
+    with hdf5_errors(path):
+        return h5py.File(path, "r", locking=False, rdcc_nbytes=_CHUNK_CACHE_BYTES)
+
+
+def checked_dataset(file: h5py.File, name: str, path: Path, ndim: int = 1) -> h5py.Dataset:
+    """A dataset of numbers whose claimed size is backed by data in the file."""
+    dataset = file.get(name)
+    if not isinstance(dataset, h5py.Dataset) or dataset.ndim != ndim or dataset.dtype.kind not in "iub":
+        raise FormatError(
+            f"{path}: dataset {name!r} must hold integers in {ndim} dimension(s); found {dataset!r}."
+        )
+    if dataset.size == 0:
+        return dataset
+    if dataset.chunks is None:
+        if dataset.id.get_storage_size() < dataset.size * dataset.dtype.itemsize:
+            raise FormatError(
+                f"{path}: dataset {name!r} claims {dataset.size:,} values that are not in the file."
+            )
+        return dataset
+    expected = int(
+        np.prod([-(-n // c) for n, c in zip(dataset.shape, dataset.chunks, strict=True)], dtype=np.int64)
+    )
+    if int(np.prod(dataset.chunks)) > _MAX_CHUNK_ITEMS or dataset.id.get_num_chunks() < expected:
+        raise FormatError(
+            f"{path}: dataset {name!r} claims {dataset.size:,} values that are not in the file."
+        )
+    return dataset
+
+
+@dataclass(frozen=True)
+class FrameDataset:
+    """Reads frame k of `frames/data` when asked for."""
+
+    path: Path
+
+    def __call__(self, k: int) -> NDArray[np.uint8]:
+        with open_hdf5(self.path) as file, hdf5_errors(self.path):
+            return np.asarray(checked_dataset(file, "frames/data", self.path, 3)[k], np.uint8)
+
+
+class Hdf5Backend(Backend):
+    """Columns in an HDF5 file, read slice by slice.
+
+    One handle per process: opened at first use, opened again after a fork or in the process that unpickles
+        it.
+
+    Args:
+        zero_us: stored time that becomes relative time zero.
+        offset_us: added to stored times to make them absolute.
+        end_us: exclusive end on the relative clock; None: one µs after the last event.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        file_format: str,
+        sensor_size: tuple[int, int],
+        *,
+        zero_us: int,
+        offset_us: int,
+        end_us: int | None = None,
+        warnings: tuple[str, ...] = (),
+    ) -> None:
+        self._path = path
+        self._handle: h5py.File | None = None
+        self._pid = -1
+        self.source = str(path)
+        self.format = file_format
+        self.sensor_size = sensor_size
+        self.streams = ("events",)
+        self.warnings = warnings
+        self._zero_us = zero_us
+        self._offset_us = offset_us
+        self.t_offset_us = offset_us + zero_us
+        with hdf5_errors(path):
+            file = self._file()
+            columns = {name: checked_dataset(file, f"events/{name}", path) for name in "txyp"}
+            lengths = {name: int(c.shape[0]) for name, c in columns.items()}
+            if len(set(lengths.values())) != 1:
+                raise FormatError(f"{path}: events/t, x, y, p must have one length; found {lengths}.")
+            self.num_events = lengths["t"]
+            self._has_index = isinstance(file.get("ms_to_idx"), h5py.Dataset)
+            last = int(columns["t"][-1]) - zero_us if self.num_events else -1
+            if self._has_index:
+                checked_dataset(file, "ms_to_idx", path)
+        self.end_us = max(0, last + 1) if end_us is None else max(end_us, last + 1)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_handle": None, "_pid": -1}
+
+    def _file(self) -> h5py.File:
+        if self._handle is None or self._pid != os.getpid():
+            if self._handle is not None:
+                self._handle.close()  # inherited through a fork: HDF5 state must not be shared
+            self._handle = open_hdf5(self._path)
+            self._pid = os.getpid()
+        return self._handle
+
+    def close(self) -> None:
+        if self._handle is not None and self._pid == os.getpid():
+            self._handle.close()
+        self._handle = None
+
+    def _column(self, name: str, i: int, j: int, dtype: type[np.integer[Any]]) -> NDArray[Any]:
+        values = self._file()[f"events/{name}"][i:j]
+        if values.dtype == dtype:
+            return np.asarray(values)
+        if values.size and values.dtype.kind in "iu":
+            limits = np.iinfo(dtype)
+            if int(values.min()) < limits.min or int(values.max()) > limits.max:
+                hint = " Polarity must be 0 or 1." if name == "p" else ""
+                raise FormatError(
+                    f"{self._path}: events/{name} holds values outside {np.dtype(dtype)}.{hint}"
+                )
+        return values.astype(dtype)
+
+    def _read_columns(self, i: int, j: int) -> tuple[NDArray[Any], ...]:
+        with hdf5_errors(self._path):
+            t = self._column("t", i, j, np.int64)
+            x, y = self._column("x", i, j, np.uint16), self._column("y", i, j, np.uint16)
+            p = self._column("p", i, j, np.uint8)
+        return t, x, y, p
+
+    def read(self, i: int, j: int) -> Events:
+        if j <= i:
+            return Events.empty(self.sensor_size)
+        t, x, y, p = self._read_columns(i, j)
+        height, width = self.sensor_size
+        backward, outside, bad = check_columns(t, x, y, p, width, height)
+        where = f"{self._path}: events {i:,}..{j:,}"
+        if backward:
+            raise FormatError(
+                f"{where}: time goes backwards {backward:,} times; HDF5 events must be sorted by time."
+            )
+        if outside:
+            raise FormatError(
+                f"{where}: {outside:,} lie outside the {width}x{height} sensor. Say the right one with "
+                "sensor=."
+            )
+        if bad:
+            raise FormatError(f"{where}: {bad:,} polarities are not 0 or 1.")
+        return Events(t - np.int64(self._zero_us) if self._zero_us else t, x, y, p, self.sensor_size)
+
+    def read_raw(self) -> RawEvents:
+        t, x, y, p = self._read_columns(0, self.num_events)
+        return RawEvents(t + np.int64(self._offset_us), x, y, p, np.zeros(len(t), np.uint8), self.sensor_size)
+
+    def index_at(self, t_us: int) -> int:
+        target = t_us + self._zero_us
+        with hdf5_errors(self._path):
+            times = self._file()["events/t"]
+            lo, hi = self._bracket(target)
+            if hi - lo <= _LONGEST_BRACKET:
+                a, b = max(0, lo - 1), min(self.num_events, hi + 1)
+                values = times[a:b].astype(np.int64)
+                k = int(np.searchsorted(values, target, side="left"))
+                # inside the slice, or at an end of the file: certain; else the index misled us
+                if (k > 0 or a == 0) and (k < len(values) or b == self.num_events):
+                    return a + k
+            lo, hi = 0, self.num_events
+            while lo < hi:
+                middle = (lo + hi) // 2
+                if int(times[middle]) < target:
+                    lo = middle + 1
+                else:
+                    hi = middle
+            return lo
+
+    def _bracket(self, target: int) -> tuple[int, int]:
+        """Range of indices that must hold the first event with stored time >= target, from ms_to_idx."""
+        n = self.num_events
+        if not self._has_index:
+            return 0, n
+        index = self._file()["ms_to_idx"]
+        m = target // 1000
+        if m < 0 or index.shape[0] == 0:
+            return 0, 0 if m < 0 else n
+        pair = index[min(m, index.shape[0] - 1) : m + 2]
+        lo = min(max(int(pair[0]), 0), n)
+        hi = min(int(pair[1]), n) if len(pair) > 1 and m < index.shape[0] else n
+        return lo, max(lo, hi)
+
+    def stored_time_range(self) -> tuple[int, int]:
+        with hdf5_errors(self._path):
+            times = self._file()["events/t"]
+            return int(times[0]) + self._offset_us, int(times[-1]) + self._offset_us
+
+    def frames(self) -> GrayFrames | None:
+        with hdf5_errors(self._path):
+            file = self._file()
+            if "frames/t" not in file or "frames/data" not in file:
+                return None
+            data = checked_dataset(file, "frames/data", self._path, 3)
+            t = checked_dataset(file, "frames/t", self._path)[:].astype(np.int64)
+            if data.shape[0] != len(t) or data.dtype != np.uint8:
+                raise FormatError(
+                    f"{self._path}: frames/data is {data.shape} {data.dtype} for {len(t)} times."
+                )
+        return GrayFrames(t - np.int64(self._zero_us), FrameDataset(self._path))
+
+    def triggers(self) -> Triggers | None:
+        with hdf5_errors(self._path):
+            file = self._file()
+            if "triggers/t" not in file or "triggers/value" not in file:
+                return None
+            t = checked_dataset(file, "triggers/t", self._path)[:].astype(np.int64)
+            value = checked_dataset(file, "triggers/value", self._path)[:].astype(np.uint8)
+        return Triggers(t - np.int64(self._zero_us), value)

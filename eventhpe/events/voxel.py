@@ -1,0 +1,115 @@
+"""Voxel grids: events of a window accumulated into time bins, signed polarity, bilinear in time."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from eventhpe.errors import ShapeError, UnitError
+from eventhpe.events import kernels_grid as kernels
+from eventhpe.events.types import Events, VoxelGrid
+
+
+def check_window(t0_us: int, t1_us: int) -> tuple[int, int]:
+    """The window as integers; UnitError if it is empty or not in whole µs."""
+    if int(t0_us) != t0_us or int(t1_us) != t1_us:
+        raise UnitError(
+            f"window times are whole microseconds; got [{t0_us}, {t1_us}). Convert seconds with round(t "
+            "* 1e6)."
+        )
+    if t1_us <= t0_us:
+        raise UnitError(f"a window needs t1 > t0; got [{t0_us}, {t1_us}) µs.")
+    return int(t0_us), int(t1_us)
+
+
+def check_inside(events: Events, t0_us: int, t1_us: int) -> None:
+    """UnitError unless every event lies in [t0, t1)."""
+    if len(events) and (int(events.t[0]) < t0_us or int(events.t[-1]) >= t1_us):
+        raise UnitError(
+            f"events span {int(events.t[0])}..{int(events.t[-1])} µs, outside the window [{t0_us}, "
+            f"{t1_us}) µs. "
+            "Select them with events.between(t0_us, t1_us); if the numbers differ by a factor of a "
+            "million, one is in seconds."
+        )
+
+
+def output_array(out: NDArray[np.float32] | None, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """A zeroed float32 array: `out` if given and fitting, else a new one."""
+    if out is None:
+        return np.zeros(shape, np.float32)
+    if out.shape != shape or out.dtype != np.float32 or not out.flags.c_contiguous or not out.flags.writeable:
+        raise ShapeError(f"out must be a writeable C-ordered {shape} float32; got {out.shape} {out.dtype}.")
+    out.fill(0.0)
+    return out
+
+
+def check_bins(num_bins: int) -> int:
+    if int(num_bins) != num_bins or num_bins < 1:
+        raise ShapeError(f"num_bins must be a whole number >= 1; got {num_bins!r}.")
+    return int(num_bins)
+
+
+def _accumulate(events: Events, t0_us: int, t1_us: int, grid: NDArray[np.float32]) -> None:
+    used = kernels.voxel(events.t, events.x, events.y, events.p, t0_us, t1_us, grid)
+    if used < len(events):
+        raise ShapeError(
+            f"event {used:,} (t={int(events.t[used])}, x={int(events.x[used])}, y={int(events.y[used])}) "
+            "is outside the sensor "
+            f"(H, W) = {events.sensor_size} or out of time order; build events with Events.from_columns "
+            "to check them."
+        )
+
+
+def voxelize(
+    events: Events, num_bins: int, *, t0_us: int, t1_us: int, out: NDArray[np.float32] | None = None
+) -> VoxelGrid:
+    """Accumulate events into time bins with linear interpolation in time (Zhu et al. 2019, eq. 1).
+
+    Args:
+        events: N events inside [t0_us, t1_us); may be empty.
+        num_bins: B >= 1.
+        t0_us, t1_us: half-open window.
+        out: (B, H, W) float32 to reuse; it is cleared first and becomes the data of the result.
+    Returns:
+        VoxelGrid with data (B, H, W) float32; an empty window gives zeros.
+    Raises:
+        UnitError: timestamps outside the window (usually seconds passed as microseconds).
+    Convention:
+        Bin centres at b * (t1 - t0) / (B - 1); one ON event adds exactly +1 in total, an OFF event -1. B =
+        1 sums.
+    """
+    t0_us, t1_us = check_window(t0_us, t1_us)
+    check_inside(events, t0_us, t1_us)
+    grid = output_array(out, (check_bins(num_bins), *events.sensor_size))
+    _accumulate(events, t0_us, t1_us, grid)
+    return VoxelGrid(grid, t0_us, t1_us)
+
+
+def voxelize_windows(
+    events: Events, num_bins: int, *, edges_us: ArrayLike, out: NDArray[np.float32] | None = None
+) -> NDArray[np.float32]:
+    """Voxel grids of consecutive windows in one array.
+
+    Args:
+        events: N events inside [edges_us[0], edges_us[-1]); may be empty.
+        num_bins: B >= 1 bins per window.
+        edges_us: (T + 1,) increasing; window k is [edges_us[k], edges_us[k + 1]).
+        out: (T, B, H, W) float32 to reuse.
+    Returns:
+        (T, B, H, W) float32; slice k equals `voxelize` of window k.
+    """
+    edges = np.asarray(edges_us)
+    if edges.ndim != 1 or edges.size < 2 or not np.issubdtype(edges.dtype, np.integer):
+        raise ShapeError(
+            f"edges_us must be (T + 1,) integers with T >= 1; got shape {edges.shape} {edges.dtype}."
+        )
+    edges = edges.astype(np.int64)
+    if (np.diff(edges) <= 0).any():
+        raise UnitError("edges_us must increase strictly.")
+    check_inside(events, int(edges[0]), int(edges[-1]))
+    grids = output_array(out, (edges.size - 1, check_bins(num_bins), *events.sensor_size))
+    cuts = np.searchsorted(events.t, edges, side="left")
+    for k in range(edges.size - 1):
+        part = events.slice(int(cuts[k]), int(cuts[k + 1]))
+        _accumulate(part, int(edges[k]), int(edges[k + 1]), grids[k])
+    return grids

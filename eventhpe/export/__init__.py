@@ -1,0 +1,1 @@
+"""Motion files for other tools."""

@@ -1,0 +1,1 @@
+"""FlowNet: optical flow from events."""

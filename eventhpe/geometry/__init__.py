@@ -1,0 +1,1 @@
+"""Pure maths: cameras, rotations, skeletons, flow fields. No I/O."""

@@ -1,0 +1,1 @@
+"""Pictures: rasteriser, overlays, videos, reports."""

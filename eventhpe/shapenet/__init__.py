@@ -1,0 +1,1 @@
+"""ShapeNet: body parameters from events and flow."""

@@ -1,0 +1,317 @@
+"""ShapeNet, fixed variant: absolute and delta heads over a GRU, fused per joint.
+
+Differences from the published network (`parity.py`), each marked "Deviation" below:
+a crop-relative camera, an absolute head beside the deltas, identity-initialised deltas, shape and translation
+that are really predicted, and an uncertainty per joint.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from eventhpe.errors import ShapeError
+from eventhpe.geometry.rotation import rotmat_to_sixd, sixd_to_rotmat
+from eventhpe.shapenet.crop import NEAR_M, ray_rotation
+from eventhpe.shapenet.encoder import ResNet, resnet18, resnet50
+from eventhpe.shapenet.state import (
+    NUM_BETAS,
+    NUM_JOINTS,
+    ShapeNetConfig,
+    ShapeOutput,
+    StartState,
+    check_inputs,
+)
+
+IDENTITY_6D = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+REFERENCE_HEIGHT_M = 2.0
+"""A crop of this height in metres puts the pelvis at log-depth offset 0."""
+LOG_VAR_RANGE = (-12.0, 2.0)
+
+
+class WindowEncoder(nn.Module):
+    """Event frame, flow and crop of one window to one feature vector."""
+
+    def __init__(self, *, config: ShapeNetConfig) -> None:
+        super().__init__()
+        channels = config.in_channels + (2 if config.use_flow else 0)
+        build = resnet18 if config.encoder == "resnet18" else resnet50
+        self.flow_divisor = config.flow_divisor
+        self.image: ResNet = build(in_channels=channels, width=config.width, grid=config.grid)
+        self.crop = nn.Sequential(nn.Linear(3, config.crop_features), nn.ReLU(inplace=True))
+        self.join = nn.Linear(self.image.out_features + config.crop_features, config.hidden)
+        self.norm = nn.LayerNorm(config.hidden)
+
+    def forward(self, frames: Tensor, flow: Tensor | None, crop: Tensor) -> Tensor:
+        """(N, C, S, S), (N, 2, S, S) or None, (N, 3) to (N, hidden)."""
+        image = frames if flow is None else torch.cat([frames, flow / self.flow_divisor], 1)
+        features = self.image(image.contiguous(memory_format=torch.channels_last))
+        joined = torch.cat([features.float(), self.crop(crop).float()], -1)
+        with torch.autocast(device_type=joined.device.type, enabled=False):
+            return self.norm(self.join(joined))
+
+
+class TemporalCore(nn.Module):
+    """One-layer GRU with a residual around it, as published."""
+
+    def __init__(self, *, hidden: int) -> None:
+        super().__init__()
+        self.gru = nn.GRU(hidden, hidden, batch_first=True)
+
+    def forward(self, x: Tensor, hidden: Tensor | None) -> tuple[Tensor, Tensor]:
+        """(B, T, F) and (B, F) or None to (B, T, F) and the last state (B, F)."""
+        y, last = self.gru(x, None if hidden is None else hidden[None])
+        return y + x, last[0]
+
+
+class AbsoluteHead(nn.Module):
+    """Pose, shape and place from one window's feature, without memory of earlier poses."""
+
+    mean_pose: Tensor
+
+    def __init__(self, *, features: int) -> None:
+        super().__init__()
+        self.pose = small_linear(features, NUM_JOINTS * 6)
+        self.betas = small_linear(features, NUM_BETAS)
+        self.uvz = small_linear(features, 3)
+        self.register_buffer("mean_pose", torch.tensor(IDENTITY_6D).repeat(NUM_JOINTS))
+
+    def forward(self, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(*, F) to rotations (*, 24, 3, 3), root relative to the crop's ray, betas (*, 10), uvz (*, 3)."""
+        pose = (self.mean_pose + self.pose(y)).unflatten(-1, (NUM_JOINTS, 6))
+        return sixd_to_rotmat(pose), self.betas(y), self.uvz(y)
+
+
+class DeltaHead(nn.Module):
+    """Change over one window. Deviation: starts at the identity, where the published head starts anywhere."""
+
+    def __init__(self, *, features: int) -> None:
+        super().__init__()
+        self.pose = small_linear(features, NUM_JOINTS * 6, bias=torch.tensor(IDENTITY_6D).repeat(NUM_JOINTS))
+        self.uvz = small_linear(features, 3)
+
+    def forward(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """(*, F) to rotations (*, 24, 3, 3) and (du, dv in half crops, d log z) (*, 3)."""
+        return sixd_to_rotmat(self.pose(y).unflatten(-1, (NUM_JOINTS, 6))), self.uvz(y)
+
+
+class GateHead(nn.Module):
+    """How much to trust the absolute head: one weight per joint and one for the translation."""
+
+    def __init__(self, *, features: int, start: float) -> None:
+        super().__init__()
+        self.gate = small_linear(
+            features, NUM_JOINTS + 1, bias=torch.full((NUM_JOINTS + 1,), math.log(start / (1 - start)))
+        )
+
+    def forward(self, y: Tensor) -> Tensor:
+        """(*, F) to (*, 25) in (0, 1)."""
+        return torch.sigmoid(self.gate(y))
+
+
+class UncertaintyHead(nn.Module):
+    """Log of the squared error scale per joint."""
+
+    def __init__(self, *, features: int) -> None:
+        super().__init__()
+        self.log_var = small_linear(features, NUM_JOINTS, bias=torch.full((NUM_JOINTS,), -5.0))
+
+    def forward(self, y: Tensor) -> Tensor:
+        """(*, F) to (*, 24)."""
+        return self.log_var(y).clamp(*LOG_VAR_RANGE)
+
+
+class ShapeNet(nn.Module):
+    """Body parameters per window from event frames, flow and the crop's viewing ray.
+
+    Args:
+        config: sizes.
+
+    Call `set_body` once before training so that translations refer to the right pelvis; the numbers are
+    saved with the weights.
+    """
+
+    rest_pelvis: Tensor
+    rest_pelvis_dirs: Tensor
+
+    def __init__(self, config: ShapeNetConfig | None = None) -> None:
+        super().__init__()
+        config = config or ShapeNetConfig()
+        if config.variant != "fixed":
+            raise ShapeError(
+                f'ShapeNet is the "fixed" variant; got {config.variant!r}. Use build_shapenet(config).'
+            )
+        self.config = config
+        self.encoder = WindowEncoder(config=config)
+        self.core = TemporalCore(hidden=config.hidden)
+        self.absolute = AbsoluteHead(features=config.hidden)
+        self.delta = DeltaHead(features=config.hidden)
+        self.gate = GateHead(features=config.hidden, start=config.absolute_weight)
+        self.uncertainty = UncertaintyHead(features=config.hidden)
+        self.register_buffer("rest_pelvis", torch.zeros(3))
+        self.register_buffer("rest_pelvis_dirs", torch.zeros(3, NUM_BETAS))
+
+    def set_body(self, pelvis_template: Tensor, pelvis_shapedirs: Tensor) -> None:
+        """Rest pelvis of the body model as a linear map of betas: (3,) metres and (3, 10)."""
+        if pelvis_template.shape != (3,) or pelvis_shapedirs.shape != (3, NUM_BETAS):
+            raise ShapeError(
+                "set_body needs the rest pelvis (3,) and its shape directions (3, 10); "
+                f"got {tuple(pelvis_template.shape)} and {tuple(pelvis_shapedirs.shape)}."
+            )
+        self.rest_pelvis.copy_(pelvis_template)
+        self.rest_pelvis_dirs.copy_(pelvis_shapedirs)
+
+    def set_mean_pose(self, rotmats: Tensor) -> None:
+        """Pose around which the absolute head starts: (24, 3, 3), the root relative to the crop's ray."""
+        if rotmats.shape != (NUM_JOINTS, 3, 3):
+            raise ShapeError(f"the mean pose must be (24, 3, 3); got {tuple(rotmats.shape)}.")
+        self.absolute.mean_pose.copy_(rotmat_to_sixd(rotmats).flatten())
+
+    def pelvis_at_rest(self, betas: Tensor) -> Tensor:
+        """(*, 10) to (*, 3) metres: pelvis of the unposed body."""
+        return self.rest_pelvis + betas @ self.rest_pelvis_dirs.T
+
+    def forward(
+        self,
+        frames: Tensor,
+        flow: Tensor | None,
+        crop: Tensor,
+        start: StartState | None = None,
+        hidden: Tensor | None = None,
+    ) -> ShapeOutput:
+        """Track B bodies over T windows.
+
+        Args:
+            frames: (B, T, C, S, S) event frames of the crops.
+            flow: (B, T, 2, S, S) pixels over each window; ignored when the network was built without flow.
+            crop: (B, T, 3), see `eventhpe.shapenet.crop`.
+            start: body at t0 of window 0; None lets the absolute head begin.
+            hidden: (B, hidden) GRU state to go on from.
+        Raises:
+            ShapeError: inputs do not fit.
+        """
+        B, T, _, _ = check_inputs(self.config, frames, flow, crop)
+        used_flow = flow.flatten(0, 1) if self.config.use_flow and flow is not None else None
+        x = self.encoder(frames.flatten(0, 1), used_flow, crop.flatten(0, 1)).unflatten(0, (B, T))
+        # Rotations and depths lose degrees and centimetres in half precision, so all that follows is fp32.
+        with torch.autocast(device_type=frames.device.type, enabled=False):
+            y, last = self.core(x.float(), hidden)
+            return self._track(y, crop.float(), start, last)
+
+    def _track(self, y: Tensor, crop: Tensor, start: StartState | None, hidden: Tensor) -> ShapeOutput:
+        abs_rot, betas_now, abs_uvz = self.absolute(y)
+        delta_rot, delta_uvz = self.delta(y)
+        gate = self.gate(y)
+        ray = ray_rotation(crop)
+        betas = average_betas(betas_now, start)
+        abs_place = self._absolute_place(abs_uvz, crop)
+        half = crop[..., 2:]
+        delta_place = torch.cat([delta_uvz[..., :2] * half, delta_uvz[..., 2:]], -1)
+
+        if start is None:
+            # No earlier pose to add to: the first window is the absolute head's, and the pose at t0 is that
+            # pose with the first delta undone.
+            first_rot = from_ray(abs_rot[:, 0], ray[:, 0])
+            before = from_ray(delta_rot[:, 0].transpose(-1, -2) @ abs_rot[:, 0], ray[:, 0])
+            rot, place = before, abs_place[:, 0] - delta_place[:, 0]
+            pelvis_betas = betas[:, 0]
+        else:
+            first_rot = None
+            rot, place = (
+                start.rotmats.float(),
+                to_place(start.transl.float() + self.pelvis_at_rest(start.betas.float())),
+            )
+            pelvis_betas = start.betas.float()
+        rot_start, place_start = rot, place
+
+        rots, places = [], []
+        for t in range(y.shape[1]):
+            if t == 0 and first_rot is not None:
+                rot, place = first_rot, abs_place[:, 0]
+            else:
+                moved = delta_rot[:, t] @ to_ray(rot, ray[:, t])
+                rot = from_ray(fuse_rotations(moved, abs_rot[:, t], gate[:, t, :NUM_JOINTS]), ray[:, t])
+                place = torch.lerp(place + delta_place[:, t], abs_place[:, t], gate[:, t, NUM_JOINTS:])
+            rots.append(rot)
+            places.append(place)
+        at_rest = self.pelvis_at_rest(betas)
+        return ShapeOutput(
+            rotmats=torch.stack(rots, 1),
+            betas=betas,
+            transl=from_place(torch.stack(places, 1)) - at_rest,
+            rotmats_start=rot_start,
+            transl_start=from_place(place_start) - self.pelvis_at_rest(pelvis_betas),
+            hidden=hidden,
+            rotmats_abs=from_ray(abs_rot, ray),
+            transl_abs=from_place(abs_place) - at_rest,
+            log_var=self.uncertainty(y),
+        )
+
+    def _absolute_place(self, uvz: Tensor, crop: Tensor) -> Tensor:
+        """Head output and crop to (x/z, y/z, log z) of the pelvis."""
+        ray = crop[..., :2] + uvz[..., :2] * crop[..., 2:]
+        log_z = uvz[..., 2:] + torch.log(REFERENCE_HEIGHT_M / (2 * crop[..., 2:]))
+        return torch.cat([ray, log_z], -1)
+
+
+def build_shapenet(config: ShapeNetConfig) -> nn.Module:
+    """The network of `config.variant`."""
+    if config.variant == "fixed":
+        return ShapeNet(config)
+    from eventhpe.shapenet.parity import EventTrackNet
+
+    return EventTrackNet(config)
+
+
+def small_linear(features: int, out: int, *, bias: Tensor | None = None) -> nn.Linear:
+    """Linear layer whose output starts near its bias (zero by default)."""
+    layer = nn.Linear(features, out)
+    nn.init.normal_(layer.weight, std=0.1 / math.sqrt(features))
+    with torch.no_grad():
+        layer.bias.zero_() if bias is None else layer.bias.copy_(bias)
+    return layer
+
+
+def fuse_rotations(moved: Tensor, absolute: Tensor, weight: Tensor) -> Tensor:
+    """Blend (*, J, 3, 3) rotations in 6D with (*, J) weight of `absolute`, then Gram-Schmidt.
+
+    To first order in the angle between the two this is the rotation at that fraction of the way.
+    """
+    return sixd_to_rotmat(torch.lerp(rotmat_to_sixd(moved), rotmat_to_sixd(absolute), weight[..., None]))
+
+
+def to_ray(rotmats: Tensor, ray: Tensor) -> Tensor:
+    """Express the root of (*, 24, 3, 3) in the frame of the crop's ray (*, 3, 3)."""
+    return torch.cat(
+        [(ray.transpose(-1, -2) @ rotmats[..., 0, :, :])[..., None, :, :], rotmats[..., 1:, :, :]], -3
+    )
+
+
+def from_ray(rotmats: Tensor, ray: Tensor) -> Tensor:
+    """Inverse of `to_ray`."""
+    return torch.cat([(ray @ rotmats[..., 0, :, :])[..., None, :, :], rotmats[..., 1:, :, :]], -3)
+
+
+def to_place(xyz: Tensor) -> Tensor:
+    """(*, 3) camera metres to (x/z, y/z, log z)."""
+    z = xyz[..., 2:].clamp(min=NEAR_M)
+    return torch.cat([xyz[..., :2] / z, torch.log(z)], -1)
+
+
+def from_place(place: Tensor) -> Tensor:
+    """Inverse of `to_place`."""
+    z = torch.exp(place[..., 2:])
+    return torch.cat([place[..., :2] * z, z], -1)
+
+
+def average_betas(betas: Tensor, start: StartState | None) -> Tensor:
+    """(B, T, 10) predictions to what is known after each window: the start's shape, or the mean so far."""
+    if start is not None and start.betas_count is None:
+        return start.betas.float()[:, None].expand_as(betas)
+    total, count = torch.cumsum(betas, 1), torch.arange(1, betas.shape[1] + 1, device=betas.device)[:, None]
+    if start is not None and start.betas_count is not None:
+        total = total + start.betas.float()[:, None] * start.betas_count
+        count = count + start.betas_count
+    return total / count

@@ -1,0 +1,96 @@
+"""Catalogue of the published systems this package is about: strings only, so listing them loads nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Status = Literal["available", "planned"]
+
+
+@dataclass(frozen=True)
+class System:
+    """One published system and where it lives here.
+
+    Attributes:
+        name: short name, as written in papers.
+        task: what goes in and what comes out.
+        paper: authors, title, venue.
+        status: "available" in this version, or "planned".
+        code: modules that hold it.
+        recipes: names for `eventhpe train NAME`; empty while planned.
+        docs: page under docs/.
+    """
+
+    name: str
+    task: str
+    paper: str
+    status: Status
+    code: tuple[str, ...]
+    recipes: tuple[str, ...] = ()
+    docs: str = "index.md"
+
+
+SYSTEMS: tuple[System, ...] = (
+    System(
+        name="EventHPE",
+        task="events to body pose and shape over time, through optical flow",
+        paper="Zou et al., EventHPE: Event-based 3D Human Pose and Shape Estimation, ICCV 2021",
+        status="available",
+        code=("eventhpe.flownet", "eventhpe.shapenet"),
+        recipes=("flownet", "shapenet"),
+    ),
+    System(
+        name="HEMlets",
+        task="one person's crop to 3D joints, by part-centric heatmap triplets",
+        paper=(
+            "Zhou et al., "
+            "HEMlets Pose: Learning Part-Centric Heatmap Triplets for Accurate 3D Human Pose Estimation, "
+            "ICCV 2019"
+        ),
+        status="planned",
+        code=("eventhpe.shapenet.heads.hemlets",),
+    ),
+    System(
+        name="HEMlets PoSh",
+        task="one person's crop to body pose and shape, on top of HEMlets; gives EventHPE its start",
+        paper=(
+            "Zhou et al., "
+            "HEMlets PoSh: Learning Part-Centric Heatmap Triplets for 3D Human Pose and Shape Estimation, "
+            "TPAMI 2021"
+        ),
+        status="planned",
+        code=("eventhpe.shapenet.posh",),
+    ),
+    System(
+        name="HSJP",
+        task="pretraining on unlabelled recordings, by heatmap-style jigsaw puzzles",
+        paper=(
+            "Zhang et al., "
+            "Learning Heatmap-Style Jigsaw Puzzles Provides Good Pretraining for 2D Human Pose Estimation, "
+            "2020"
+        ),
+        status="planned",
+        code=("eventhpe.shapenet.hsjp",),
+    ),
+    System(
+        name="SAHR + WAHR",
+        task="frames with several people to 2D joints, bottom-up, with scale- and weight-adaptive heatmaps",
+        paper=(
+            "Luo et al.,, Rethinking the Heatmap Regression for Bottom-up Human Pose Estimation, CVPR 2021"
+        ),
+        status="planned",
+        code=("eventhpe.shapenet.heads.swahr",),
+    ),
+    System(
+        name="SimDR",
+        task="one person's crop to 2D joints, each coordinate a 1-D classification",
+        paper=(
+            "Li et al., "
+            "SimCC: a Simple Coordinate Classification Perspective for Human Pose Estimation, "
+            "ECCV 2022"
+        ),
+        status="planned",
+        code=("eventhpe.shapenet.heads.simdr",),
+    ),
+)

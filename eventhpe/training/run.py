@@ -1,0 +1,242 @@
+"""Run a training: data, Lightning trainer, resumable checkpoints, weights with a card at the end."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from torch.utils.data import DataLoader
+
+from eventhpe.body.default import open_body
+from eventhpe.data.sample import Clip, FlowPair, collate
+from eventhpe.data.synthetic import ClipDataset, FlowDataset
+from eventhpe.errors import ShapeError
+from eventhpe.flownet.estimator import FlowEstimator
+from eventhpe.flownet.network import FlowNetConfig
+from eventhpe.shapenet.losses import ShapeLossWeights
+from eventhpe.shapenet.network import ShapeNet
+from eventhpe.shapenet.state import ShapeNetConfig
+from eventhpe.training.flownet import FlowNetModule, FlowObjective
+from eventhpe.training.shapenet import ShapeNetModule, mean_pose
+from eventhpe.weights.files import WeightsCard, load_network, save_network
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """What all trainings share."""
+
+    data: Path
+    """Folder of recordings with labels."""
+    output: Path
+    """Folder for checkpoints, logs and the weights."""
+    steps: int = 2000
+    """Optimiser steps."""
+    batch_size: int = 8
+    """Samples per step: windows for FlowNet, clips for ShapeNet."""
+    lr: float = 1e-3
+    """Peak learning rate."""
+    seed: int = 1
+    """Of the initial weights and of the draws."""
+    size_px: int = 128
+    """Side of the square input."""
+    workers: int = 1
+    """Data-loading processes."""
+    precision: str = "bf16-mixed"
+    """Lightning precision: bf16-mixed or 32-true."""
+    val_data: Path | None = None
+    """Folder of recordings to validate on; none = no validation."""
+    val_every: int = 500
+    """Steps between validations."""
+    max_minutes: float = 0.0
+    """Stop after this many minutes, keeping a checkpoint to go on from; 0 = no limit."""
+    command: str = ""
+    """Command line, written into the weights' card."""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "lr", "size_px", "val_every"):
+            if getattr(self, name) <= 0:
+                raise ShapeError(f"TrainConfig.{name} must be positive; got {getattr(self, name)}.")
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """Where the weights are, whether the schedule was finished, and the last logged metrics."""
+
+    weights: Path
+    finished: bool
+    metrics: dict[str, float]
+
+
+def train_flownet(
+    config: TrainConfig,
+    network: FlowNetConfig,
+    *,
+    objective: FlowObjective = "photometric",
+    init: Path | None = None,
+) -> TrainResult:
+    """Train FlowNet; the parity variant sees binary frames as published, the fixed one counts."""
+    L.seed_everything(config.seed, verbose=False)
+    kind = "binary" if network.variant == "parity" else "counts"
+    data = FlowDataset(
+        config.data,
+        length=config.steps * config.batch_size,
+        size_px=config.size_px,
+        kind=kind,
+        seed=config.seed,
+    )
+    val = None
+    if config.val_data is not None:
+        val = FlowDataset(
+            config.val_data, length=256, size_px=config.size_px, kind=kind, seed=10_001, augment=False
+        )
+    module = FlowNetModule(network, objective=objective, lr=config.lr, steps=config.steps)
+    _start_from(module.network, init)
+    return _fit(config, module, data, val, system="flownet", extra={"input_kind": kind})
+
+
+def train_shapenet(
+    config: TrainConfig,
+    network: ShapeNetConfig,
+    *,
+    loss: ShapeLossWeights,
+    num_windows: int = 12,
+    flow_weights: Path | None = None,
+    init: Path | None = None,
+) -> TrainResult:
+    """Train ShapeNet on clips of `num_windows` windows, a frozen FlowNet giving the flow.
+
+    Raises:
+        ShapeError: the network uses flow and no FlowNet weights are given.
+    """
+    L.seed_everything(config.seed, verbose=False)
+    body = open_body()
+    pelvis_x = float(body.J_template[0, 0])
+    parity = network.variant == "parity"
+    kind = "binary" if parity else "counts"
+    flow = None
+    if network.use_flow:
+        if flow_weights is None:
+            raise ShapeError("ShapeNet with flow needs FlowNet weights (--flow-weights), or switch flow off.")
+        flow_network, card = load_network(flow_weights)
+        sees = card.data.get("training", {}).get("input_kind")
+        if sees != kind:
+            raise ShapeError(
+                f"{flow_weights}: this FlowNet was trained on {sees} frames, but the {network.variant} ShapeNet "
+                f"reads {kind} frames; train FlowNet with the same --variant first."
+            )
+        flow = FlowEstimator(flow_network, batch_size=64)
+
+    def clips(
+        folder: Path, length: int, seed: int, *, augment: bool = True, size_px: int = config.size_px
+    ) -> ClipDataset:
+        return ClipDataset(
+            folder, length=length, num_windows=num_windows, size_px=size_px, seed=seed, augment=augment,
+            rest_pelvis_x=pelvis_x,
+            kind=kind,
+            steady_crop=parity,
+        )  # fmt: skip
+
+    data = clips(config.data, config.steps * config.batch_size, config.seed)
+    val = None if config.val_data is None else clips(config.val_data, 64, 10_001, augment=False)
+    module = ShapeNetModule(network, body, flow, loss=loss, lr=config.lr, steps=config.steps)
+    if isinstance(module.network, ShapeNet):
+        probe = clips(config.data, 256, config.seed + 7, size_px=16)
+        module.network.set_mean_pose(mean_pose([probe[i] for i in range(len(probe))]))
+    _start_from(module.network, init)
+    return _fit(
+        config, module, data, val, system="shapenet", extra={"num_windows": num_windows, "input_kind": kind}
+    )
+
+
+def _start_from(network: torch.nn.Module, init: Path | None) -> None:
+    if init is not None:
+        network.load_state_dict(load_network(init)[0].state_dict())
+
+
+def _fit(
+    config: TrainConfig,
+    module: FlowNetModule | ShapeNetModule,
+    data: ClipDataset | FlowDataset,
+    val: ClipDataset | FlowDataset | None,
+    *,
+    system: str,
+    extra: dict[str, Any],
+) -> TrainResult:
+    config.output.mkdir(parents=True, exist_ok=True)
+    last = config.output / "last.ckpt"
+    began = time.monotonic()
+    trainer = L.Trainer(
+        accelerator="auto",
+        devices=1,
+        precision=config.precision,  # type: ignore[arg-type]
+        max_steps=config.steps,
+        max_time={"seconds": int(config.max_minutes * 60)} if config.max_minutes else None,
+        gradient_clip_val=1.0,
+        default_root_dir=config.output,
+        logger=[
+            CSVLogger(config.output, name="log", version=""),
+            TensorBoardLogger(config.output, name="tb", version=""),
+        ],
+        callbacks=[
+            ModelCheckpoint(
+                config.output, filename="last", every_n_train_steps=200, enable_version_counter=False
+            ),
+            TQDMProgressBar(refresh_rate=20),
+        ],
+        val_check_interval=min(config.val_every, config.steps) if val is not None else None,
+        check_val_every_n_epoch=None if val is not None else 1,
+        num_sanity_val_steps=0,
+        log_every_n_steps=20,
+        enable_model_summary=False,
+    )
+    resume = last if last.exists() else None
+    if resume is not None:
+        # Samples are drawn by index, so a resumed run goes on with the samples it has not seen yet.
+        data.offset = (
+            int(torch.load(resume, weights_only=True, map_location="cpu")["global_step"]) * config.batch_size
+        )
+    train_loader = _loader(data, config)
+    val_loader = None if val is None else _loader(val, config)
+    trainer.fit(module, train_loader, val_loader, ckpt_path=resume, weights_only=True)
+    trainer.save_checkpoint(last)
+    metrics = {k: float(v) for k, v in trainer.logged_metrics.items()}
+    if val_loader is not None:
+        metrics.update(
+            {k: float(v) for k, v in trainer.validate(module, val_loader, verbose=False)[0].items()}
+        )
+    training = module.card() | extra
+    training |= {"batch_size": config.batch_size, "seed": config.seed, "precision": config.precision}
+    training |= {"minutes": round((time.monotonic() - began) / 60, 1), "steps_done": int(trainer.global_step)}
+    card = WeightsCard(
+        system=system,
+        config={},
+        data={"folder": config.data.name, "recordings": len(data.paths), "training": training},
+        metrics=metrics,
+        command=config.command,
+    )
+    weights = config.output / f"{system}.safetensors"
+    save_network(weights, module.network, card, half=True)
+    return TrainResult(weights, trainer.global_step >= config.steps, metrics)
+
+
+def _loader(data: Any, config: TrainConfig) -> DataLoader[Clip | FlowPair]:
+    return DataLoader(
+        data,
+        batch_size=config.batch_size,
+        num_workers=config.workers,
+        collate_fn=collate,
+        multiprocessing_context="spawn" if config.workers else None,
+        persistent_workers=config.workers > 0,
+        prefetch_factor=4 if config.workers else None,
+    )
+
+
+def describe(config: TrainConfig) -> dict[str, Any]:
+    """Plain values of a configuration, for printing."""
+    return {k: str(v) if isinstance(v, Path) else v for k, v in asdict(config).items()}

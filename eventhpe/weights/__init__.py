@@ -1,0 +1,1 @@
+"""Network weights: files and cards."""
