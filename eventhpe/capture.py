@@ -254,8 +254,8 @@ def rest_joints(betas: NDArray[np.float64]) -> NDArray[np.float64]:
     import torch
 
     with torch.no_grad():
-        joints: NDArray[np.float64] = open_body().rest_joints(torch.as_tensor(betas).float()).double().numpy()
-    return joints
+        joints = open_body().rest_joints(torch.tensor(betas, dtype=torch.float32))
+    return np.asarray(joints.double().numpy())
 
 
 def _window(recording: Recording, t0_us: int) -> Events:

@@ -39,6 +39,7 @@ SYSTEMS: tuple[System, ...] = (
         status="available",
         code=("eventhpe.flownet", "eventhpe.shapenet"),
         recipes=("flownet", "shapenet"),
+        docs="systems/eventhpe.md",
     ),
     System(
         name="HEMlets",

@@ -58,7 +58,10 @@ def random_flownet(config: FlowNetConfig = FLOW, *, seed: int = 0) -> FlowNet:
     network = FlowNet(config)
     with torch.no_grad():
         for head in network.heads:
-            head.conv.weight.normal_(std=0.1)
+            head.conv.weight.normal_(std=0.05)
+        for norm in (m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)):
+            norm.momentum = 1.0  # statistics of the one pass below
+        network(torch.rand(2, config.in_channels, 64, 64).pow(8))
     return network.eval()
 
 

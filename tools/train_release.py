@@ -1,28 +1,33 @@
 """Remake the shipped weights, and the comparison of flow with and without coherence, from motion clips.
 
 Stages: data (recordings from `eventhpe simulate`), flow (FlowNet and its parity twin), shape (ShapeNet three
-ways with the same data and steps: no flow, flow, flow + coherence), score (benchmark-v1), install (copy into
-the package). Every stage goes on where it stopped. Training never sees CMU subjects 14, 60, 86 and 94.
+ways with the same data and steps: no flow, flow, flow + coherence; and the longer one that is shipped), score
+(benchmark-v1), install (copy into the package). Every stage goes on where it stopped. Training never sees CMU
+subjects 14, 60, 86 and 94.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+from eventhpe.weights.files import SHIPPED_MAX_BYTES, load_network, save_network
+
+WEIGHTS = Path(__file__).parents[1] / "eventhpe" / "weights"
 NUM_RECORDINGS, NUM_VALIDATION = 440, 16
-FLOW_STEPS, SHAPE_STEPS = 1300, 2200
+FLOW_STEPS, RELEASE_STEPS, COMPARISON_STEPS = 1300, 1800, 700
 STAGES = ("data", "flow", "shape", "score", "install")
 SHAPE_RUNS = {
-    "no_flow": ["--no-use-flow"],
-    "flow": ["--coherence", "0"],
-    "flow_coherence": ["--coherence", "0.1"],
+    "no_flow": (COMPARISON_STEPS, ["--no-use-flow"]),
+    "flow": (COMPARISON_STEPS, ["--coherence", "0"]),
+    "flow_coherence": (COMPARISON_STEPS, ["--coherence", "0.1"]),
+    "release": (RELEASE_STEPS, ["--coherence", "0.1"]),
 }
+"""ShapeNet runs: steps and options. The first three differ in nothing else; the last one is shipped."""
 
 
 def main() -> None:
@@ -57,13 +62,10 @@ def make_flow(args: argparse.Namespace) -> None:
 
 
 def make_shape(args: argparse.Namespace) -> None:
-    common = [
-        "--data", f"synthetic:{args.work / 'train'}", "--steps", SHAPE_STEPS, "--batch-size", 6,
-        "--num-windows", 16,
-        "--flow-weights", args.work / "flownet" / "flownet.safetensors",
-    ]  # fmt: skip
-    for name, options in SHAPE_RUNS.items():
-        eventhpe("train", "shapenet", *common, *options, "-o", args.work / name)
+    common = ["--data", f"synthetic:{args.work / 'train'}", "--batch-size", 6, "--num-windows", 16]
+    flow = ["--flow-weights", args.work / "flownet" / "flownet.safetensors"]
+    for name, (steps, options) in SHAPE_RUNS.items():
+        eventhpe("train", "shapenet", *common, *flow, "--steps", steps, *options, "-o", args.work / name)
 
 
 def make_score(args: argparse.Namespace) -> None:
@@ -81,10 +83,10 @@ def make_score(args: argparse.Namespace) -> None:
 
 
 def make_install(args: argparse.Namespace) -> None:
-    weights = ROOT / "eventhpe" / "weights"
-    for source, name in ((args.work / "flownet", "flownet"), (args.work / "flow_coherence", "shapenet")):
-        for suffix in (".safetensors", ".json"):
-            shutil.copyfile(source / f"{name}{suffix}", weights / f"{name}{suffix}")
+    for source, name in ((args.work / "flownet", "flownet"), (args.work / "release", "shapenet")):
+        network, card = load_network(source / f"{name}.safetensors")
+        card = replace(card, command=f"python tools/train_release.py --motions FOLDER (step: {name})")
+        save_network(WEIGHTS / name, network, card, half=True, max_bytes=SHIPPED_MAX_BYTES)
 
 
 def eventhpe(*words: object, capture: bool = False) -> str:

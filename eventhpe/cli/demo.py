@@ -31,9 +31,9 @@ def run(options: Options) -> int:
 
     path = demo_recording()
     poser = BodyPoser(open_body())
-    labels = demo_labels(poser)
     networks = Networks.load()
     with open_recording(path) as recording:
+        labels = demo_labels(poser, recording.t_offset_us)
         facts = describe(path, labels.camera, networks, calibration=Path("its truth file"))
         captured = capture(recording, networks, labels.camera, provenance=dict(facts), progress=progress)
         scores = score_track(captured.clip.params, captured.clip.t_us, labels, poser)

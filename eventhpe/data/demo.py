@@ -17,11 +17,12 @@ def demo_recording() -> Path:
     return Path(__file__).parents[1] / "assets" / "demo.aedat"
 
 
-def demo_labels(poser: BodyPoser) -> Labels:
+def demo_labels(poser: BodyPoser, t_offset_us: int) -> Labels:
     """Truth of the shipped recording.
 
     Args:
         poser: of the open body.
+        t_offset_us: the recording's time zero; AEDAT recordings begin with their first event.
     """
     path = demo_recording().with_name("demo_truth.npz")
     clip = load_motion(path).to_camera()
@@ -30,7 +31,7 @@ def demo_labels(poser: BodyPoser) -> Labels:
     p = clip.params
     joints = np.stack([poser.joints(p.betas[k], p.pose[k], p.transl[k]) for k in range(len(clip.t_us))])
     return Labels(
-        t_us=clip.t_us,
+        t_us=clip.t_us - t_offset_us,
         params=p,
         joints3d=joints.astype(np.float32),
         joints2d=clip.camera.project(joints).astype(np.float32),

@@ -92,7 +92,7 @@ class Generator:
         import torch
 
         with torch.no_grad():
-            return self.body.rest_joints(torch.as_tensor(betas, dtype=torch.float32)).double().numpy()
+            return self.body.rest_joints(torch.tensor(betas, dtype=torch.float32)).double().numpy()
 
     def make(
         self,

@@ -10,6 +10,7 @@ from eventhpe.data.crops import SquareCrop
 from eventhpe.data.labels import read_flow_labels, read_labels
 from eventhpe.data.windows import window_frames
 from eventhpe.errors import FormatError
+from eventhpe.evaluation.tables import Table, average_scores
 from eventhpe.events.open import open_recording
 from eventhpe.flownet.estimator import FlowEstimator
 
@@ -71,22 +72,6 @@ def evaluate_flow(paths: list[Path], estimators: dict[str, tuple[FlowEstimator, 
     return results
 
 
-def average_flow(
-    results: dict[str, Scores], *, draws: int = 1000, seed: int = 0
-) -> dict[str, dict[str, dict[str, float]]]:
+def average_flow(results: dict[str, Scores]) -> Table:
     """Mean over recordings with 95 % bootstrap intervals: method -> metric -> mean, low, high."""
-    rng = np.random.default_rng(seed)
-    names = list(results)
-    picks = rng.integers(0, len(names), (draws, len(names)))
-    table: dict[str, dict[str, dict[str, float]]] = {}
-    for method, metrics in results[names[0]].items():
-        table[method] = {}
-        for metric in metrics:
-            values = np.array([results[n][method][metric] for n in names])
-            low, high = np.nanquantile(np.nanmean(values[picks], axis=1), [0.025, 0.975])
-            table[method][metric] = {
-                "mean": float(np.nanmean(values)),
-                "low": float(low),
-                "high": float(high),
-            }
-    return table
+    return average_scores(list(results.values()))

@@ -14,6 +14,7 @@ from eventhpe.body.posing import BodyPoser
 from eventhpe.data.labels import Labels
 from eventhpe.errors import ShapeError
 from eventhpe.evaluation.metrics import mpjpe, pa_mpjpe, pve, root_aligned_mpjpe
+from eventhpe.evaluation.tables import Table, average_scores
 from eventhpe.geometry.camera import Camera
 from eventhpe.render.raster import rasterize
 
@@ -135,22 +136,6 @@ def mask_iou(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
     return float(np.logical_and(a, b).sum() / union) if union else 1.0
 
 
-def average(
-    results: list[ClipScores], *, draws: int = 1000, seed: int = 0
-) -> dict[str, dict[str, dict[str, float]]]:
+def average(results: list[ClipScores]) -> Table:
     """Mean over clips and 95 % bootstrap interval: method -> metric -> mean, low, high."""
-    rng = np.random.default_rng(seed)
-    picks = rng.integers(0, len(results), (draws, len(results)))
-    table: dict[str, dict[str, dict[str, float]]] = {}
-    for method in results[0].scores:
-        table[method] = {}
-        for metric in METRICS:
-            values = np.array([r.scores[method][metric] for r in results])
-            spread = np.nanmean(values[picks], axis=1)
-            low, high = np.nanquantile(spread, [0.025, 0.975])
-            table[method][metric] = {
-                "mean": float(np.nanmean(values)),
-                "low": float(low),
-                "high": float(high),
-            }
-    return table
+    return average_scores([r.scores for r in results])

@@ -115,8 +115,7 @@ def crop_counts(
     Args:
         events: N events inside [t0_us, t1_us); may be empty.
         left, top, side: square [left, left + side) x [top, top + side) in pixel-edge coordinates (pixel x
-            covers
-            [x, x + 1)); it may reach over the sensor's border.
+            covers [x, x + 1)); it may reach over the sensor's border.
         out_px: output cells per side.
         num_bins: B equal half-open bins.
         out: (2 B, out_px, out_px) float32 to reuse.
@@ -124,8 +123,7 @@ def crop_counts(
         (2 B, out_px, out_px) float32; channels bin 0 OFF, bin 0 ON, bin 1 OFF, ...
     Convention:
         An event belongs to the crop if its pixel centre does. Shrinking (side >= out_px) adds 1 to the cell
-        that
-        holds the centre; enlarging spreads the 1 evenly over the area its pixel covers inside the crop.
+        that holds the centre; enlarging spreads the 1 evenly over the area its pixel covers inside the crop.
     """
     starts = _bin_starts(events, num_bins, t0_us, t1_us)
     (first_x, count_x, weight_x), (first_y, count_y, weight_y) = _crop_axes(events, left, top, side, out_px)

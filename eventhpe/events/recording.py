@@ -101,8 +101,7 @@ class Recording:
     Time zero is `t_offset_us` on the file's own clock: the first event, or the origin that an
     HDF5 file of ours defines. `read` and `windows` give relative time in stable order; `read_raw` gives what
     is stored. Use as a context manager or call `close()`. Safe to pass to worker processes: a pickled
-    or forked recording opens its own file handle. Memory use of `windows` is independent of the file length
-    for
+    or forked recording opens its own file handle. Memory use of `windows` does not depend on the length of
     HDF5 files; AEDAT files are decoded into memory as a whole when opened (13 bytes per event).
     """
 
@@ -216,9 +215,8 @@ class Recording:
             start_us: where the first window starts.
             stop_us: where windows end; default: end of the recording (`end_us`).
             drop_last: leave out a last window that is shorter (time) or holds fewer events (count) than
-                asked for.
-                By default it is given with its nominal t1 (time) or with t1 = stop (count), so no event is
-                lost.
+                asked for. By default it is given with its nominal t1 (time) or with t1 = stop (count), so
+                no event is lost.
         """
         needs = {"time": (True, False), "count": (False, True), "mixed": (True, True)}.get(mode)
         if needs is None:

@@ -127,7 +127,7 @@ def train_shapenet(
         sees = card.data.get("training", {}).get("input_kind")
         if sees != kind:
             raise ShapeError(
-                f"{flow_weights}: this FlowNet was trained on {sees} frames, but the {network.variant} ShapeNet "
+                f"{flow_weights}: this FlowNet was trained on {sees} frames, the {network.variant} ShapeNet "
                 f"reads {kind} frames; train FlowNet with the same --variant first."
             )
         flow = FlowEstimator(flow_network, batch_size=64)

@@ -94,6 +94,7 @@ def save_tensors(
                 "Store it with half=True or build a smaller network."
             )
         card = replace(card, sha256=_sha256(temporary), created_by=card.created_by or _version())
+        temporary.chmod(0o644)  # save_file leaves it readable for its owner only
         os.replace(temporary, tensor_path)
     finally:
         temporary.unlink(missing_ok=True)

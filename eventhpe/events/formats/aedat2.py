@@ -51,9 +51,8 @@ def read_header(path: Path) -> Header:
     """Find the end of the header.
 
     The format has no reliable end mark: newer jAER writes `#End Of ASCII Header`, older files just stop
-        having
-    `#` lines, and a first address byte 0x23 is a `#` too. A "line" with control characters or without CR LF
-    is data.
+    having `#` lines, and a first address byte 0x23 is a `#` too. A "line" with control characters or without
+    CR LF is data.
     """
     chip = ""
     with path.open("rb") as file:

@@ -81,8 +81,7 @@ class FrameDataset:
 class Hdf5Backend(Backend):
     """Columns in an HDF5 file, read slice by slice.
 
-    One handle per process: opened at first use, opened again after a fork or in the process that unpickles
-        it.
+    One handle per process: opened at first use, opened again after a fork or after unpickling.
 
     Args:
         zero_us: stored time that becomes relative time zero.

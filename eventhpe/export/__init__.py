@@ -1,1 +1,0 @@
-"""Motion files for other tools."""

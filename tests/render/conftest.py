@@ -1,0 +1,5 @@
+from __future__ import annotations
+
+from tests.small_world import poser, recordings
+
+__all__ = ["poser", "recordings"]
