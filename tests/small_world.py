@@ -32,7 +32,8 @@ FLOW = FlowNetConfig(base_width=4)
 SHAPE = ShapeNetConfig(size=64, width=8, grid=2, hidden=32, crop_features=4)
 RANGES = replace(
     SceneRanges(), sensor_sizes=(SENSOR,), body_fraction=(0.7, 0.8), threshold=(0.2, 0.25), facing_share=1.0,
-    facing_deg=(-20.0, 20.0), shot_hz=(0.05, 0.1), background_contrast=(0.05, 0.1), texture_contrast=(0.3, 0.6),
+    facing_deg=(-20.0, 20.0), shot_hz=(0.05, 0.1), background_contrast=(0.05, 0.1),
+    texture_contrast=(0.3, 0.6),
 )  # fmt: skip
 
 _MADE: dict[str, Path] = {}
@@ -102,7 +103,7 @@ def noise_recording(*, num_events: int, duration_us: int, seed: int = 0) -> Reco
 
 def copy_without(source: Path, target: Path, *groups: str) -> Path:
     """A copy of a recording that lacks some groups."""
-    with h5py.File(source, "r") as a, h5py.File(target, "w") as b:
+    with h5py.File(source, "r", locking=False) as a, h5py.File(target, "w") as b:
         for name, value in a.attrs.items():
             b.attrs[name] = value
         for name in a:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -58,14 +59,19 @@ def read_calibration(path: str | Path, sensor_size: tuple[int, int]) -> Camera:
         raise CalibrationError(
             f"{path}: calibrated for (H, W) = {size}, but the recording is {tuple(sensor_size)}."
         )
+    if K[1, 0] or np.any(K[2] != [0, 0, 1]):
+        raise CalibrationError(f"{path}: K must be upper triangular with last row 0 0 1; got {K.tolist()}.")
     return Camera(K=K, size=sensor_size, dist=dist)
 
 
 def write_calibration(path: str | Path, camera: Camera) -> None:
-    """Write intrinsics so that `read_calibration` returns the same camera."""
+    """Write intrinsics, atomically, so that `read_calibration` returns the same camera."""
     values = {
-        "fx": float(camera.K[0, 0]), "fy": float(camera.K[1, 1]),
-        "cx": float(camera.K[0, 2]), "cy": float(camera.K[1, 2]),
-        "dist": [float(d) for d in camera.dist], "size": list(camera.size),
-    }  # fmt: skip
-    Path(path).write_text(yaml.safe_dump(values, sort_keys=False))
+        "K": camera.K.tolist(),
+        "dist": camera.dist.tolist(),
+        "size": list(camera.size),
+    }
+    path = Path(path)
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(yaml.safe_dump(values, sort_keys=False))
+    os.replace(temporary, path)

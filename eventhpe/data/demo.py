@@ -9,7 +9,7 @@ import numpy as np
 from eventhpe.body.motion_file import load_motion
 from eventhpe.body.posing import BodyPoser
 from eventhpe.data.labels import Labels
-from eventhpe.errors import FormatError
+from eventhpe.errors import FormatError, MissingAssetError
 
 
 def demo_recording() -> Path:
@@ -25,6 +25,8 @@ def demo_labels(poser: BodyPoser, t_offset_us: int) -> Labels:
         t_offset_us: the recording's time zero; AEDAT recordings begin with their first event.
     """
     path = demo_recording().with_name("demo_truth.npz")
+    if not path.exists():
+        raise MissingAssetError(f"{path}: the demo's truth is missing; reinstall the package.")
     clip = load_motion(path).to_camera()
     if clip.camera is None:
         raise FormatError(f"{path}: carries no camera; reinstall the package.")

@@ -57,6 +57,19 @@ class GeneratorConfig:
         for name in ("duration_s", "label_step_us", "frame_step_us", "max_motion_px", "max_fps", "min_fps"):
             if getattr(self, name) <= 0:
                 raise ShapeError(f"GeneratorConfig.{name} must be positive; got {getattr(self, name)}.")
+        if self.min_fps > self.max_fps:
+            raise ShapeError(f"GeneratorConfig.min_fps {self.min_fps} is above max_fps {self.max_fps}.")
+        if not 0 < self.speed[0] <= self.speed[1]:
+            raise ShapeError(f"GeneratorConfig.speed must be (low, high), positive; got {self.speed}.")
+        if not 0 <= self.procedural_share <= 1:
+            raise ShapeError(
+                f"GeneratorConfig.procedural_share must lie in [0, 1]; got {self.procedural_share}."
+            )
+        if self.duration_s * 1e6 < self.label_step_us:
+            raise ShapeError(
+                f"GeneratorConfig.duration_s ({self.duration_s}) must hold at least one label step "
+                f"({self.label_step_us} us)."
+            )
         if self.frame_step_us % self.label_step_us:
             raise ShapeError(
                 f"GeneratorConfig.frame_step_us ({self.frame_step_us}) must be a multiple of "

@@ -108,17 +108,24 @@ def read_labels(path: str | Path) -> Labels:
 
 
 def read_flow_labels(path: str | Path) -> list[FlowField]:
-    """Dense flow of every labelled window of a recording; empty when it was made without flow labels."""
-    with h5py.File(path, "r", locking=False) as f:
-        if "labels/flow" not in f:
-            return []
-        g = f["labels/flow"]
-        return [
-            FlowField(
-                uv=g["uv"][k].astype(np.float32),
-                valid=g["valid"][k].astype(bool),
-                t0_us=int(g["t0_us"][k]),
-                t1_us=int(g["t1_us"][k]),
-            )
-            for k in range(len(g["t0_us"]))
-        ]
+    """Dense flow of every labelled window of a recording; empty when it was made without flow labels.
+
+    Raises:
+        FormatError: not a readable recording.
+    """
+    try:
+        with h5py.File(path, "r", locking=False) as f:
+            if "labels/flow" not in f:
+                return []
+            g = f["labels/flow"]
+            return [
+                FlowField(
+                    uv=g["uv"][k].astype(np.float32),
+                    valid=g["valid"][k].astype(bool),
+                    t0_us=int(g["t0_us"][k]),
+                    t1_us=int(g["t1_us"][k]),
+                )
+                for k in range(len(g["t0_us"]))
+            ]
+    except (OSError, KeyError) as error:
+        raise FormatError(f"{path}: cannot read flow labels ({error}).") from error

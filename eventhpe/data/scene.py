@@ -62,6 +62,8 @@ class SceneRanges:
 
     def __post_init__(self) -> None:
         for f in fields(self):
+            if f.name == "sensor_sizes":
+                continue
             value = getattr(self, f.name)
             if (
                 isinstance(value, tuple)
@@ -74,12 +76,18 @@ class SceneRanges:
                     )
                 if f.name not in ("roll_deg", "facing_deg") and value[0] < 0:
                     raise ShapeError(f"SceneRanges.{f.name} must not be negative; got {value}.")
-        if not self.sensor_sizes:
-            raise ShapeError("SceneRanges.sensor_sizes is empty; name at least one (H, W).")
+        for size in self.sensor_sizes or [()]:
+            if not (isinstance(size, tuple) and len(size) == 2 and min(size) >= 1):
+                raise ShapeError(
+                    f"SceneRanges.sensor_sizes must list (H, W) pairs, both >= 1; got {self.sensor_sizes}."
+                )
         if not 0 <= self.facing_share <= 1:
             raise ShapeError(f"SceneRanges.facing_share must lie in [0, 1]; got {self.facing_share}.")
-        if self.threshold[0] <= 0:
-            raise ShapeError(f"SceneRanges.threshold must be positive; got {self.threshold}.")
+        for name in ("background_contrast", "texture_contrast", "threshold", "shot_hz"):
+            if getattr(self, name)[0] <= 0:
+                raise ShapeError(
+                    f"SceneRanges.{name} must be positive (it is drawn log-uniformly); got {getattr(self, name)}."
+                )
 
 
 @dataclass(frozen=True)

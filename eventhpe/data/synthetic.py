@@ -95,6 +95,11 @@ class ClipDataset(Dataset[Clip]):
         rng = np.random.default_rng([self.seed, self.offset + index])
         path = self.paths[int(rng.integers(len(self.paths)))]
         recording, labels = self._recordings[path]
+        if WINDOW_US % labels.step_us:
+            raise FormatError(
+                f"{path}: labels every {labels.step_us} us do not meet windows of {WINDOW_US // 1000} ms; "
+                "simulate with a label step that divides it."
+            )
         stride = WINDOW_US // labels.step_us
         span = self.num_windows * stride
         last = len(labels.t_us) - 1 - span

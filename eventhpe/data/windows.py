@@ -60,7 +60,7 @@ def _cut(
 
 
 def compress_counts(counts: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Squash counts to [0, 1) relative to the RMS of occupied cells; thresholds and speeds matter less then.
+    """Squash counts to [0, 1] relative to the RMS of occupied cells; thresholds and speeds matter less then.
 
     An empty window stays zero.
     """

@@ -27,7 +27,7 @@ class PersonFinder:
         cells: number of grid cells along the longer side of the sensor.
         context_windows: windows before and after the current one that are looked at together.
         shrink: share of the way that an edge moves inwards per window when only part of the body still moves.
-        min_events: fewer events than this in the context mean that nobody moves.
+        min_events: fewer active pixels than this above the noise mean that nobody moves.
     """
 
     cells: int = 32
@@ -53,27 +53,32 @@ class PersonFinder:
             densities: result of `density` for consecutive windows.
             sensor_size: (H, W).
         """
-        stack = np.stack(list(densities)).astype(np.float32)
+        windows = list(densities)
+        if not windows:
+            return []
+        stack = np.stack(windows).astype(np.float32)
         cell = self._cell_px(sensor_size)
-        # Cells that fire all the time at the same low level are background; the person stands out of them.
-        background = np.quantile(stack, 0.2, axis=0)
         kernel = 2 * self.context_windows + 1
-        context = (
-            ndimage.uniform_filter1d(np.maximum(stack - background, 0), kernel, axis=0, mode="nearest")
-            * kernel
-        )
-        raw = [self._patch(c, cell, sensor_size) for c in context]
+        # Noise is spread evenly and a person covers less than most of the picture, so a low quantile over the
+        # cells of their mean rate tells what noise alone would give.
+        noise = kernel * float(np.quantile(stack.mean(axis=0), 0.3))
+        context = ndimage.uniform_filter1d(stack, kernel, axis=0, mode="nearest") * kernel
+        raw = [self._patch(c, noise, cell, sensor_size) for c in context]
         return self._follow(raw)
 
     def _cell_px(self, sensor_size: tuple[int, int]) -> int:
         return max(1, round(max(sensor_size) / self.cells))
 
-    def _patch(self, density: NDArray[np.float32], cell: int, sensor_size: tuple[int, int]) -> Box | None:
-        if density.sum() < self.min_events:
-            return None
+    def _patch(
+        self, counts: NDArray[np.float32], noise: float, cell: int, sensor_size: tuple[int, int]
+    ) -> Box | None:
+        density = np.maximum(counts - noise, 0)
         smooth = ndimage.gaussian_filter(density, 0.7)
-        level = max(0.12 * float(np.quantile(smooth[smooth > 0], 0.95)), 2.5 * float(np.median(smooth)))
+        # Three standard deviations of the noise (Poisson, smoothed), and a share of what the person's cells have.
+        level = max(0.12 * float(np.quantile(smooth, 0.97)), 3.0 * float(np.sqrt(0.25 * noise + 1.0)))
         active = smooth > level
+        if (density * active).sum() < self.min_events:
+            return None
         near = ndimage.binary_dilation(active, iterations=2)
         patches, n = ndimage.label(near)
         if n == 0:

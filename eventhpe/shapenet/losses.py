@@ -62,6 +62,8 @@ class ShapeLossWeights:
 
     geodesic: float = 1.0
     geodesic_abs: float = 0.5
+    root: float = 0.5
+    root_abs: float = 0.5
     joints3d: float = 10.0
     joints3d_abs: float = 5.0
     joints2d: float = 2.0
@@ -112,8 +114,8 @@ def shape_losses(
         vertex_subset: (V,) indices of the vertices whose motion is compared with the flow.
         visible: (B, T, V) bool; None lets a coarse z-buffer decide.
     Returns:
-        Total, and the unweighted terms by name: geodesic* in radians (mean over joints), joints3d* in metres
-        (smooth L1, hip midpoint subtracted), joints2d in half crops, translation* in half crops and
+        Total, and the unweighted terms by name: geodesic* (mean over joints) and root* in radians, joints3d*
+        in metres (smooth L1, hip midpoint subtracted), joints2d in half crops, translation* in half crops and
         log-metres, velocity in metres per window, betas squared, nll (Laplace), coherence.
     """
     weights = weights or ShapeLossWeights()
@@ -131,10 +133,13 @@ def _shape_terms(
     output: ShapeOutput, targets: BodyTargets, body: Body, crop: Tensor, weights: ShapeLossWeights
 ) -> dict[str, Tensor]:
     valid = targets.valid
+    angles = geodesic_angle(output.rotmats, targets.rotmats)
     joints = body.joints(output.rotmats, output.betas, output.transl)
     relative, true_relative = joints - _hips(joints), targets.joints - _hips(targets.joints)
     terms = {
-        "geodesic": _mean(geodesic_angle(output.rotmats, targets.rotmats), valid),
+        "geodesic": _mean(angles, valid),
+        # One joint of 24 in the mean above, yet it turns all the others.
+        "root": _mean(angles[..., 0], valid),
         "joints3d": _mean(_robust(relative, true_relative, 0.02), valid),
         "joints2d": _mean(_robust(_project(joints, crop), _project(targets.joints, crop), 0.02), valid),
         "betas": _mean((output.betas - targets.betas).square(), valid),
@@ -146,7 +151,9 @@ def _shape_terms(
     if output.rotmats_abs is not None and output.transl_abs is not None:
         joints_abs = body.joints(output.rotmats_abs, output.betas, output.transl_abs)
         place_abs = _crop_place(to_place(joints_abs[..., 0, :]), crop)
-        terms["geodesic_abs"] = _mean(geodesic_angle(output.rotmats_abs, targets.rotmats), valid)
+        angles_abs = geodesic_angle(output.rotmats_abs, targets.rotmats)
+        terms["geodesic_abs"] = _mean(angles_abs, valid)
+        terms["root_abs"] = _mean(angles_abs[..., 0], valid)
         terms["joints3d_abs"] = _mean(_robust(joints_abs - _hips(joints_abs), true_relative, 0.02), valid)
         terms["translation_abs"] = _mean(_robust(place_abs, true_place, 0.02), valid)
     if relative.shape[1] > 1:

@@ -29,6 +29,9 @@ IDENTITY_6D = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 REFERENCE_HEIGHT_M = 2.0
 """A crop of this height in metres puts the pelvis at log-depth offset 0."""
 LOG_VAR_RANGE = (-12.0, 2.0)
+LOG_NOISE_RANGE = (-8.0, 8.0)
+START_VARIANCE = 0.01
+"""Variance of a given start pose in the filter's units, where the absolute head begins at 1."""
 
 
 class WindowEncoder(nn.Module):
@@ -97,18 +100,24 @@ class DeltaHead(nn.Module):
         return sixd_to_rotmat(self.pose(y).unflatten(-1, (NUM_JOINTS, 6))), self.uvz(y)
 
 
-class GateHead(nn.Module):
-    """How much to trust the absolute head: one weight per joint and one for the translation."""
+class NoiseHead(nn.Module):
+    """Variances of scalar Kalman filters, one per joint and one for the place.
 
-    def __init__(self, *, features: int, start: float) -> None:
+    One variance is the absolute head's, one is what a delta step adds. Units are the filter's own: only
+    ratios matter, and the absolute head starts at 1.
+    """
+
+    def __init__(self, *, features: int, steady_weight: float) -> None:
         super().__init__()
-        self.gate = small_linear(
-            features, NUM_JOINTS + 1, bias=torch.full((NUM_JOINTS + 1,), math.log(start / (1 - start)))
-        )
+        # With constant variances the filter settles at this weight when step / absolute = w^2 / (1 - w).
+        step = math.log(steady_weight**2 / (1 - steady_weight))
+        bias = torch.tensor([0.0, step]).repeat_interleave(NUM_JOINTS + 1)
+        self.log_variances = small_linear(features, 2 * (NUM_JOINTS + 1), bias=bias)
 
-    def forward(self, y: Tensor) -> Tensor:
-        """(*, F) to (*, 25) in (0, 1)."""
-        return torch.sigmoid(self.gate(y))
+    def forward(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """(*, F) to variances of the absolute head and of one delta step, (*, 25) each."""
+        absolute, step = torch.exp(self.log_variances(y).clamp(*LOG_NOISE_RANGE)).chunk(2, -1)
+        return absolute, step
 
 
 class UncertaintyHead(nn.Module):
@@ -148,7 +157,7 @@ class ShapeNet(nn.Module):
         self.core = TemporalCore(hidden=config.hidden)
         self.absolute = AbsoluteHead(features=config.hidden)
         self.delta = DeltaHead(features=config.hidden)
-        self.gate = GateHead(features=config.hidden, start=config.absolute_weight)
+        self.noise = NoiseHead(features=config.hidden, steady_weight=config.absolute_weight)
         self.uncertainty = UncertaintyHead(features=config.hidden)
         self.register_buffer("rest_pelvis", torch.zeros(3))
         self.register_buffer("rest_pelvis_dirs", torch.zeros(3, NUM_BETAS))
@@ -203,7 +212,7 @@ class ShapeNet(nn.Module):
     def _track(self, y: Tensor, crop: Tensor, start: StartState | None, hidden: Tensor) -> ShapeOutput:
         abs_rot, betas_now, abs_uvz = self.absolute(y)
         delta_rot, delta_uvz = self.delta(y)
-        gate = self.gate(y)
+        absolute_noise, step_noise = self.noise(y)
         ray = ray_rotation(crop)
         betas = average_betas(betas_now, start)
         abs_place = self._absolute_place(abs_uvz, crop)
@@ -217,6 +226,7 @@ class ShapeNet(nn.Module):
             before = from_ray(delta_rot[:, 0].transpose(-1, -2) @ abs_rot[:, 0], ray[:, 0])
             rot, place = before, abs_place[:, 0] - delta_place[:, 0]
             pelvis_betas = betas[:, 0]
+            variance = absolute_noise[:, 0]
         else:
             first_rot = None
             rot, place = (
@@ -224,6 +234,11 @@ class ShapeNet(nn.Module):
                 to_place(start.transl.float() + self.pelvis_at_rest(start.betas.float())),
             )
             pelvis_betas = start.betas.float()
+            variance = (
+                torch.full_like(step_noise[:, 0], START_VARIANCE)
+                if start.variance is None
+                else start.variance
+            )
         rot_start, place_start = rot, place
 
         rots, places = [], []
@@ -231,9 +246,14 @@ class ShapeNet(nn.Module):
             if t == 0 and first_rot is not None:
                 rot, place = first_rot, abs_place[:, 0]
             else:
+                # Deviation: a Kalman filter per joint instead of deltas alone. A known start is trusted until
+                # its variance has grown; without one, absolute estimates are averaged over the windows.
+                variance = variance + step_noise[:, t]
+                weight = variance / (variance + absolute_noise[:, t])
+                variance = (1 - weight) * variance
                 moved = delta_rot[:, t] @ to_ray(rot, ray[:, t])
-                rot = from_ray(fuse_rotations(moved, abs_rot[:, t], gate[:, t, :NUM_JOINTS]), ray[:, t])
-                place = torch.lerp(place + delta_place[:, t], abs_place[:, t], gate[:, t, NUM_JOINTS:])
+                rot = from_ray(fuse_rotations(moved, abs_rot[:, t], weight[:, :NUM_JOINTS]), ray[:, t])
+                place = torch.lerp(place + delta_place[:, t], abs_place[:, t], weight[:, NUM_JOINTS:])
             rots.append(rot)
             places.append(place)
         at_rest = self.pelvis_at_rest(betas)
@@ -247,6 +267,7 @@ class ShapeNet(nn.Module):
             rotmats_abs=from_ray(abs_rot, ray),
             transl_abs=from_place(abs_place) - at_rest,
             log_var=self.uncertainty(y),
+            variance=variance,
         )
 
     def _absolute_place(self, uvz: Tensor, crop: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ class ShapeNetConfig:
         hidden: features of the GRU.
         crop_features: features of the small MLP that reads the crop's viewing ray.
         flow_divisor: flow in pixels is divided by this in the fixed variant.
-        absolute_weight: starting weight of the absolute head in the fusion with the deltas, in (0, 1).
+        absolute_weight: weight of the absolute head in the untrained filter's steady state, in (0, 1).
     """
 
     variant: str = "fixed"
@@ -89,12 +89,14 @@ class StartState:
         transl: (B, 3) metres in the camera frame.
         betas_count: None when the shape is known and to be kept; else the number of earlier windows
             whose predictions `betas` averages, so that a stream can go on averaging.
+        variance: (B, 25) of the filter over joints and place, to go on with a stream; None = a trusted start.
     """
 
     rotmats: Tensor
     betas: Tensor
     transl: Tensor
     betas_count: int | None = None
+    variance: Tensor | None = None
 
     def __post_init__(self) -> None:
         B = self.transl.shape[0]
@@ -119,6 +121,7 @@ class ShapeOutput:
         rotmats_start, transl_start: (B, 24, 3, 3), (B, 3) at t0 of window 0, so that T + 1 bodies exist.
         hidden: (B, hidden) state of the GRU after the last window.
         rotmats_abs, transl_abs: the absolute heads alone (fixed variant only).
+        variance: (B, 25) of the filter after the last window (fixed variant only).
         log_var: (B, T, 24) log of the squared error scale of each root-relative joint, metres (fixed variant
             only).
     """
@@ -132,6 +135,7 @@ class ShapeOutput:
     rotmats_abs: Tensor | None = None
     transl_abs: Tensor | None = None
     log_var: Tensor | None = None
+    variance: Tensor | None = None
 
     @property
     def confidence(self) -> Tensor:

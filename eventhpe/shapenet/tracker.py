@@ -98,6 +98,7 @@ class BodyTracker:
             betas=output.betas[:, -1],
             transl=output.transl[:, -1],
             betas_count=None if known_shape else before + len(frames),
+            variance=output.variance,
         )
         return self._unpack(output)
 
@@ -124,6 +125,7 @@ def _move(start: StartState, device: torch.device) -> StartState:
         betas=start.betas.to(device),
         transl=start.transl.to(device),
         betas_count=start.betas_count,
+        variance=None if start.variance is None else start.variance.to(device),
     )
 
 

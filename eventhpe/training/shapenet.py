@@ -53,11 +53,11 @@ class ShapeNetModule(L.LightningModule):
         loss: ShapeLossWeights,
         lr: float,
         steps: int,
-        start_share: float = 0.4,
+        start_share: float = 0.5,
         coherence_vertices: int = 1200,
     ) -> None:
         super().__init__()
-        self.network = build_shapenet(config)
+        self.network = build_shapenet(config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if isinstance(self.network, ShapeNet):
             self.network.set_body(body.J_template[0].cpu(), body.J_shapedirs[0].cpu())
         # Inside a plain object, so that neither the body nor the frozen FlowNet enters a checkpoint.

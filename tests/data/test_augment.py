@@ -67,8 +67,8 @@ def test_the_mirrored_body_has_the_mirrored_joints(clip, pelvis_x):
 def test_a_body_whose_pelvis_is_off_the_middle_is_mirrored_too():
     x = 0.3
     clip = Clip(
-        torch.rand(1, 8, 4, 4), torch.rand(1, 3), torch.eye(3).expand(2, 24, 3, 3), torch.tensor([[0.5, 0, 3.0]] * 2),
-        torch.zeros(2, 24, 3), torch.zeros(10),
+        torch.rand(1, 8, 4, 4), torch.rand(1, 3), torch.eye(3).expand(2, 24, 3, 3),
+        torch.tensor([[0.5, 0, 3.0]] * 2), torch.zeros(2, 24, 3), torch.zeros(10),
     )  # fmt: skip
     pelvis = clip.transl + torch.tensor([x, 0, 0])
     mirrored = mirror_clip(clip, x).transl + torch.tensor([x, 0, 0])
@@ -85,7 +85,9 @@ def test_mirrored_columns_and_ray(clip, pelvis_x):
 def some_events(n: int = 2000) -> Events:
     rng = np.random.default_rng(0)
     t = np.sort(rng.integers(5_000, 45_000, n))
-    return Events.from_columns(t, rng.integers(0, 50, n), rng.integers(0, 30, n), rng.integers(0, 2, n), (30, 50))
+    return Events.from_columns(
+        t, rng.integers(0, 50, n), rng.integers(0, 30, n), rng.integers(0, 2, n), (30, 50)
+    )
 
 
 def test_jittered_events_stay_sorted_and_on_the_sensor():

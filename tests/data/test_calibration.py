@@ -86,7 +86,8 @@ def test_impossible_numbers_are_refused(tmp_path, text):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"- 1\n- 2\n", b"just words", b"a: [1\n", bytes(range(256)), b"\x89HDF\r\n\x1a\n\x00\x01", None]
+    "content",
+    [b"", b"- 1\n- 2\n", b"just words", b"a: [1\n", bytes(range(256)), b"\x89HDF\r\n\x1a\n\x00\x01", None],
 )
 def test_foreign_and_missing_files_are_refused(tmp_path, content):
     path = tmp_path / "c.yaml"

@@ -80,7 +80,9 @@ def test_shrinking_averages():
 def test_a_map_is_cut_by_nearest_pixel_and_zero_outside():
     field = np.random.default_rng(2).normal(size=(20, 30)).astype(np.float32)
     assert np.array_equal(SquareCrop(4, 3, 10).cut_map(field, 10), field[3:13, 4:14])
-    assert np.array_equal(SquareCrop(4, 3, 10).cut_map(field, 20), field[3:13, 4:14].repeat(2, 0).repeat(2, 1))
+    assert np.array_equal(
+        SquareCrop(4, 3, 10).cut_map(field, 20), field[3:13, 4:14].repeat(2, 0).repeat(2, 1)
+    )
     over = SquareCrop(-5, -5, 10).cut_map(field, 10)
     assert np.array_equal(over[5:, 5:], field[:5, :5])
     assert not over[:5].any() and not over[:, :5].any()

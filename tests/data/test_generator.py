@@ -26,7 +26,9 @@ def datasets(path: Path) -> dict[str, bytes]:
     out: dict[str, bytes] = {}
     with h5py.File(path, "r", locking=False) as file:
         file.visititems(
-            lambda name, item: out.update({name: item[()].tobytes()}) if isinstance(item, h5py.Dataset) else None
+            lambda name, item: (
+                out.update({name: item[()].tobytes()}) if isinstance(item, h5py.Dataset) else None
+            )
         )
         out["provenance"] = str(file.attrs["provenance"]).encode()
     return out
@@ -44,9 +46,14 @@ def test_same_seed_same_bytes_at_one_and_two_workers(tmp_path, tiny_config, reco
         assert all(f["num_events"] > 100 for f in facts)
     for name in ("00000.h5", "00001.h5"):
         first = datasets(recordings / name)
-        assert {"events/t", "events/p", "labels/joints3d", "labels/flow/uv", "labels/mask", "frames/data"} <= set(
-            first
-        )
+        assert {
+            "events/t",
+            "events/p",
+            "labels/joints3d",
+            "labels/flow/uv",
+            "labels/mask",
+            "frames/data",
+        } <= set(first)
         assert datasets(tmp_path / "1" / name) == first
         assert datasets(tmp_path / "2" / name) == first
 

@@ -24,7 +24,7 @@ def some_labels(K: int = 5) -> Labels:
         betas=np.broadcast_to(rng.normal(size=10), (K, 10)),
         global_orient=rng.normal(size=(K, 3)),
         body_pose=0.3 * rng.normal(size=(K, 23, 3)),
-        transl=rng.normal(size=(K, 3)) + [0, 0, 3],
+        transl=rng.normal(size=(K, 3)) + np.array([0, 0, 3]),
     )
     camera = Camera(
         K=[[90.0, 0, 31.0], [0, 91.0, 30.0], [0, 0, 1]],
@@ -33,7 +33,7 @@ def some_labels(K: int = 5) -> Labels:
         R_world_to_cam=np.diag([1.0, -1.0, -1.0]),
         t_world_to_cam=[0.1, 1.0, 3.0],
     )
-    joints = rng.normal(size=(K, 24, 3)) + [0, 0, 3.5]
+    joints = rng.normal(size=(K, 24, 3)) + np.array([0, 0, 3.5])
     return Labels(
         t_us=np.arange(K, dtype=np.int64) * 10_000,
         params=params,
@@ -178,9 +178,7 @@ def test_flow_carries_vertices_to_their_next_projection(jacks):
     poser, p = BodyPoser(open_body()), labels.params
     field = max(fields, key=lambda f: float(np.abs(f.uv).max()))
     a, b = labels.index(field.t0_us), labels.index(field.t1_us)
-    start, end = (
-        labels.camera.project(poser.vertices(p.betas[k], p.pose[k], p.transl[k])) for k in (a, b)
-    )
+    start, end = (labels.camera.project(poser.vertices(p.betas[k], p.pose[k], p.transl[k])) for k in (a, b))
     depth = poser.vertices(p.betas[a], p.pose[a], p.transl[a])[:, 2]
     cols, rows = np.rint(start).astype(int).T
     ok = (cols >= 0) & (cols < 128) & (rows >= 0) & (rows < 128)
@@ -193,4 +191,3 @@ def test_flow_carries_vertices_to_their_next_projection(jacks):
     assert ok.sum() > 300
     assert np.linalg.norm(truth, axis=1).max() > 3
     assert np.median(error) < 0.1 and np.quantile(error, 0.9) < 0.6
-

@@ -54,7 +54,15 @@ def mean_heading(params) -> float:
 
 @pytest.fixture
 def folder(tmp_path):
-    for name in ("cmu14_x", "cmu13_y", "deep/cmu86_z", "deep/er/cmux_walk", "cmu140_no", "cmu60_a", "cmu94_b"):
+    for name in (
+        "cmu14_x",
+        "cmu13_y",
+        "deep/cmu86_z",
+        "deep/er/cmux_walk",
+        "cmu140_no",
+        "cmu60_a",
+        "cmu94_b",
+    ):
         path = tmp_path / f"{name}.bvh"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("HIERARCHY\n")
@@ -126,7 +134,9 @@ def test_the_median_pelvis_is_over_the_origin_and_heights_stay(walk, rest):
 def test_turning_keeps_the_path(walk, rest):
     plain, turned = (place(walk, rest, heading_rad=h).transl for h in (0.0, 1.1))
     np.testing.assert_allclose(
-        np.linalg.norm(np.diff(plain, axis=0), axis=1), np.linalg.norm(np.diff(turned, axis=0), axis=1), atol=1e-9
+        np.linalg.norm(np.diff(plain, axis=0), axis=1),
+        np.linalg.norm(np.diff(turned, axis=0), axis=1),
+        atol=1e-9,
     )
     assert np.ptp(plain, axis=0).max() > 0.3, "the walk goes somewhere"
 
@@ -185,7 +195,11 @@ def test_inputs_are_left_alone(walk, rest):
 def test_a_single_frame_is_no_motion(walk, rest):
     p = walk.params
     still = replace(
-        p, betas=p.betas[:1], global_orient=p.global_orient[:1], body_pose=p.body_pose[:1], transl=p.transl[:1]
+        p,
+        betas=p.betas[:1],
+        global_orient=p.global_orient[:1],
+        body_pose=p.body_pose[:1],
+        transl=p.transl[:1],
     )
     with pytest.raises(FormatError, match="1 frame"):
         place(MotionDraw(still, 60, "still"), rest)

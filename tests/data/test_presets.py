@@ -55,7 +55,13 @@ def test_how_the_benchmark_is_recorded_is_frozen_too(tmp_path, clips):
 
 def test_the_benchmark_plan_holds_twenty_held_out_clips(tmp_path, clips):
     jobs = make_plan(
-        tmp_path / "bench", preset="benchmark-v1", motions=clips, n=3, seed=99, duration_s=0.1, flow_labels=False
+        tmp_path / "bench",
+        preset="benchmark-v1",
+        motions=clips,
+        n=3,
+        seed=99,
+        duration_s=0.1,
+        flow_labels=False,
     )
     assert len(jobs) == 20
     assert [j.clip.stem for j in jobs if j.clip] == [name for name, _ in BENCHMARK_V1]

@@ -77,7 +77,9 @@ def test_channels_are_time_bins_with_polarity_or_without():
 def test_compression_is_relative_to_the_windows_own_level(factor):
     counts = np.random.default_rng(1).poisson(0.7, (8, 20, 20)).astype(np.float32)
     before = counts.copy()
-    np.testing.assert_allclose(compress_counts(counts * np.float32(factor)), compress_counts(counts), rtol=1e-5)
+    np.testing.assert_allclose(
+        compress_counts(counts * np.float32(factor)), compress_counts(counts), rtol=1e-5
+    )
     assert np.array_equal(counts, before)
 
 

@@ -67,9 +67,7 @@ def test_recordings_without_flow_labels_are_told(recordings: Path, tmp_path: Pat
 
 
 def test_averages_over_recordings() -> None:
-    results = {
-        str(v): {"zero flow": {"epe_events_px": v, "epe_person_px": 2 * v}} for v in (1.0, 2.0, 6.0)
-    }
+    results = {str(v): {"zero flow": {"epe_events_px": v, "epe_person_px": 2 * v}} for v in (1.0, 2.0, 6.0)}
     table = average_flow(results)
     assert table["zero flow"]["epe_events_px"]["mean"] == 3.0
     assert table["zero flow"]["epe_person_px"]["mean"] == 6.0

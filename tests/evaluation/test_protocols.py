@@ -46,12 +46,14 @@ def test_the_truth_has_no_error(labels: Labels, poser: BodyPoser) -> None:
 
 def test_a_body_beside_the_truth(labels: Labels, poser: BodyPoser) -> None:
     times, body = at(labels, slice(5, None, 15))
-    beside = replace(body, transl=body.transl + [0.06, 0.08, 0.0])
+    beside = replace(body, transl=body.transl + np.array([0.06, 0.08, 0.0]))
     scores = score_track(beside, times, labels, poser)
-    assert scores["mpjpe_mm"] == pytest.approx(100, rel=1e-4) and scores["pve_mm"] == pytest.approx(100, rel=1e-4)
+    assert scores["mpjpe_mm"] == pytest.approx(100, rel=1e-4) and scores["pve_mm"] == pytest.approx(
+        100, rel=1e-4
+    )
     assert scores["root_aligned_mm"] == pytest.approx(0, abs=0.01)
     assert 0.2 < scores["mask_iou"] < 0.95
-    gone = replace(body, transl=body.transl + [50.0, 0.0, 0.0])
+    gone = replace(body, transl=body.transl + np.array([50.0, 0.0, 0.0]))
     assert score_track(gone, times, labels, poser)["mask_iou"] == 0.0
 
 
@@ -91,7 +93,7 @@ def test_whole_protocol(recordings: Path, poser: BodyPoser) -> None:
     def estimate(path: Path, labels: Labels) -> CaptureEstimate:
         asked.append(path.stem)
         times, truth = at(labels, slice(20, None, 20))
-        beside = replace(truth, transl=truth.transl + [0.0, 0.0, 0.25])
+        beside = replace(truth, transl=truth.transl + np.array([0.0, 0.0, 0.25]))
         return CaptureEstimate(times, truth, beside)
 
     paths = sorted(recordings.glob("*.h5"))

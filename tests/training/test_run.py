@@ -66,11 +66,12 @@ def test_two_steps_of_flownet(recordings: Path, tmp_path: Path, variant: str, ob
 
 
 @pytest.mark.parametrize("with_flow", [True, False])
-def test_two_steps_of_shapenet(recordings: Path, networks: Path, tmp_path: Path, with_flow: bool) -> None:
+def test_some_steps_of_shapenet(recordings: Path, networks: Path, tmp_path: Path, with_flow: bool) -> None:
     network = replace(SHAPE, use_flow=with_flow)
     init = tmp_path / "init"
     save_network(init, random_shapenet(network), half=True)
-    settings = config(recordings, tmp_path / "run")
+    # Some steps begin from the true start, whose shape is kept: they teach nothing about betas.
+    settings = config(recordings, tmp_path / "run", steps=6)
     loss = ShapeLossWeights(coherence=0.1 if with_flow else 0.0)
     flow = networks / "flownet" if with_flow else None
     result = train_shapenet(settings, network, loss=loss, num_windows=3, flow_weights=flow, init=init)
@@ -78,7 +79,7 @@ def test_two_steps_of_shapenet(recordings: Path, networks: Path, tmp_path: Path,
     loaded, card = load_network(result.weights)
     assert isinstance(loaded, ShapeNet) and loaded.config == network and card.system == "shapenet"
     training = card.data["training"]
-    assert (training["steps_done"], training["num_windows"], training["start_share"]) == (2, 3, 0.4)
+    assert (training["steps_done"], training["num_windows"], training["start_share"]) == (6, 3, 0.4)
     assert training["loss"]["coherence"] == loss.coherence
     assert ("train/coherence" in result.metrics) is with_flow
     assert all(np.isfinite(list(result.metrics.values())))
@@ -105,8 +106,8 @@ def test_a_fresh_shapenet_starts_from_the_data_sets_mean_pose(recordings: Path, 
     result = train_shapenet(settings, network, loss=ShapeLossWeights(coherence=0.0), num_windows=2)
     head = load_network(result.weights)[0].absolute
     root = head.mean_pose.view(24, 6)[0]
-    # The people stand upright before the camera and face it: x and y of the body are -x and -y of the image.
-    assert root[0] < -0.7 and root[4] < -0.7
+    # Upright and facing the camera: the left side is on the right of the image, up is against y.
+    assert root[0] > 0.7 and root[4] < -0.7
     knee = head.mean_pose.view(24, 6)[4]
     assert not torch.allclose(knee, torch.tensor([1.0, 0, 0, 0, 1, 0]), atol=1e-3)
 

@@ -114,7 +114,9 @@ def test_every_parameter_learns(clips: Clip, with_flow: bool, monkeypatch: pytes
     total = m.training_step(clips, 0)
     assert np.isfinite(list(values.values())).all() and float(total) == values["train/total"]
     assert ("train/coherence" in values) is with_flow
-    assert {"train/geodesic", "train/joints3d", "train/translation", "train/betas", "train/nll"} <= set(values)
+    assert {"train/geodesic", "train/joints3d", "train/translation", "train/betas", "train/nll"} <= set(
+        values
+    )
     total.backward()
     silent = [n for n, p in m.network.named_parameters() if p.grad is None or not p.grad.abs().max() > 0]
     assert silent == []

@@ -1,0 +1,81 @@
+"""`eventhpe render`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from eventhpe.body.motion import MotionClip
+from eventhpe.body.motion_file import save_motion
+from eventhpe.capture import rest_joints
+from eventhpe.cli.main import main
+from eventhpe.data.labels import read_labels
+from eventhpe.geometry.camera import Camera
+
+av = pytest.importorskip("av")
+
+
+@pytest.fixture(scope="module")
+def clip(recordings: Path) -> MotionClip:
+    labels = read_labels(recordings / "squat.h5")
+    p = labels.params
+    picked = {n: getattr(p, n)[10::10] for n in ("betas", "global_orient", "body_pose", "transl")}
+    return MotionClip(
+        replace(p, **picked), labels.t_us[10::10], rest_joints(p.betas[0]), camera=labels.camera
+    )
+
+
+@pytest.mark.parametrize("what", ["mesh", "skeleton", "events"])
+def test_video_of_each_kind(
+    clip: MotionClip, recordings: Path, tmp_path: Path, what: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    motion, out = save_motion(tmp_path / "m.npz", clip), tmp_path / "out.mp4"
+    words = [str(motion), str(recordings / "squat.h5"), "--what", what, "-o", str(out)]
+    assert main(["render", *words]) == 0
+    assert capsys.readouterr().out == f"{out}: 6 pictures\n"
+    with av.open(str(out)) as container:
+        stream = container.streams.video[0]
+        frames = [f.to_ndarray(format="rgb24") for f in container.decode(stream)]
+        assert stream.codec_context.name == "h264" and float(stream.average_rate) == 10.0
+    assert len(frames) == 6
+    blue = (frames[3][..., 2].astype(int) - frames[3][..., 0] > 40).mean()
+    assert bool(blue > 0.05) is (what == "mesh"), blue
+
+
+def test_refusals_are_one_line_and_write_nothing(
+    clip: MotionClip, recordings: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setenv("EVENTHPE_HOME", str(tmp_path / "home"))
+    motion = save_motion(tmp_path / "m.npz", clip)
+    other = save_motion(tmp_path / "o.npz", replace(clip, camera=Camera.from_focal(200.0, (260, 346))))
+    smpl = save_motion(tmp_path / "s.npz", replace(clip, params=replace(clip.params, model="smpl")))
+    np.savez(tmp_path / "x.npz", a=1)
+    recording = str(recordings / "squat.h5")
+    for words, complaint in (
+        ([str(motion), recording, "-o", "out.avi"], "FormatError: -o out.avi: videos are written as .mp4."),
+        ([str(other), recording], "ShapeError: the motion's camera is (H, W) = (260, 346)"),
+        ([str(smpl), recording], "MissingAssetError: "),
+        ([str(tmp_path / "x.npz"), recording], "not a motion file of this package"),
+        ([str(tmp_path / "nowhere.npz"), recording], "nowhere.npz"),
+        ([str(motion), str(tmp_path / "nowhere.h5")], "FormatError: "),
+    ):
+        output = [] if "-o" in words else ["-o", str(tmp_path / "out.mp4")]
+        assert main(["render", *words, *output]) == 2, words
+        told = capsys.readouterr()
+        assert complaint in told.err and told.err.startswith("eventhpe: ") and told.err.count("\n") == 1
+        assert told.out == "" and not list(tmp_path.glob("*.mp4"))
+
+
+def test_the_message_about_absent_smpl_says_what_to_do(
+    clip: MotionClip, recordings: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setenv("EVENTHPE_HOME", str(tmp_path / "home"))
+    smpl = save_motion(tmp_path / "s.npz", replace(clip, params=replace(clip.params, model="smpl")))
+    assert main(["render", str(smpl), str(recordings / "squat.h5"), "-o", str(tmp_path / "o.mp4")]) == 2
+    told = capsys.readouterr().err
+    assert str(tmp_path / "home") in told and "smpl" in told.lower() and "smpl.is.tue.mpg.de" in told
