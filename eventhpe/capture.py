@@ -20,6 +20,7 @@ from eventhpe.events.person_box import PersonFinder
 from eventhpe.events.recording import Recording
 from eventhpe.events.types import Events
 from eventhpe.flownet.estimator import FlowEstimator
+from eventhpe.flownet.network import FlowNet
 from eventhpe.geometry.camera import Camera
 from eventhpe.geometry.rotation import rotmat_to_rotvec, sixd_to_rotmat
 from eventhpe.shapenet.crop import ray_rotation
@@ -62,6 +63,13 @@ class Networks:
         if not shape.config.use_flow:
             return cls(shape, shape_card, None, None)
         flow, flow_card = load_network(flow_path or shipped("flownet"))
+        if not isinstance(flow, FlowNet):
+            raise ShapeError(f"{flow_path}: expected FlowNet weights; got {type(flow).__name__}.")
+        reads = flow_card.data.get("training", {}).get("input_kind", "counts")
+        if reads != "counts":
+            raise ShapeError(
+                f"{flow_path}: reads {reads} frames; captures need the fixed variant, which reads counts."
+            )
         return cls(shape, shape_card, FlowEstimator(flow), flow_card)
 
 

@@ -86,7 +86,7 @@ class SceneRanges:
         for name in ("background_contrast", "texture_contrast", "threshold", "shot_hz"):
             if getattr(self, name)[0] <= 0:
                 raise ShapeError(
-                    f"SceneRanges.{name} must be positive (it is drawn log-uniformly); got {getattr(self, name)}."
+                    f"SceneRanges.{name} is log-uniform and must be positive; got {getattr(self, name)}."
                 )
 
 

@@ -74,7 +74,7 @@ class PersonFinder:
     ) -> Box | None:
         density = np.maximum(counts - noise, 0)
         smooth = ndimage.gaussian_filter(density, 0.7)
-        # Three standard deviations of the noise (Poisson, smoothed), and a share of what the person's cells have.
+        # Three standard deviations of the smoothed noise, and a share of what the person's cells have.
         level = max(0.12 * float(np.quantile(smooth, 0.97)), 3.0 * float(np.sqrt(0.25 * noise + 1.0)))
         active = smooth > level
         if (density * active).sum() < self.min_events:

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from eventhpe.errors import FormatError
 from eventhpe.events.open import open_recording
 from eventhpe.render.overlay import draw_label, event_image
 from eventhpe.render.report import encode_png
@@ -19,7 +20,11 @@ WINDOW_US = 50_000
 
 def write_contact_sheet(output: Path, recordings: list[Path]) -> None:
     """Gray frame beside 50 ms of events from the middle of each recording; PNG, written atomically."""
+    if not recordings:
+        raise FormatError(f"{output}: a contact sheet needs at least one recording.")
     tiles = [_tile(path) for path in recordings]
+    tallest = max(len(tile) for tile in tiles)
+    tiles = [np.pad(tile, ((0, tallest - len(tile)), (0, 0), (0, 0))) for tile in tiles]
     columns = min(COLUMNS, len(tiles))
     blank = np.zeros_like(tiles[0])
     tiles += [blank] * (-len(tiles) % columns)

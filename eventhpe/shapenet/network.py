@@ -8,6 +8,7 @@ that are really predicted, and an uncertainty per joint.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -30,8 +31,37 @@ REFERENCE_HEIGHT_M = 2.0
 """A crop of this height in metres puts the pelvis at log-depth offset 0."""
 LOG_VAR_RANGE = (-12.0, 2.0)
 LOG_NOISE_RANGE = (-8.0, 8.0)
+UNKNOWN_LOG_VARIANCE = 4.0
 START_VARIANCE = 0.01
 """Variance of a given start pose in the filter's units, where the absolute head begins at 1."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """Geometry of one window's crop: rotation (B, 3, 3) of its central ray, and the crop (B, 3)."""
+
+    ray: Tensor
+    crop: Tensor
+
+
+@dataclass(frozen=True)
+class Body:
+    """An estimate: rotations (B, 24, 3, 3) in the camera frame, place (B, 3), filter variances (B, 25)."""
+
+    rot: Tensor
+    place: Tensor
+    variance: Tensor
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one window gives: bodies before and after it, the absolute estimate, shape and uncertainty."""
+
+    before: Body
+    after: Body
+    absolute: Body
+    betas: Tensor
+    log_var: Tensor
 
 
 class WindowEncoder(nn.Module):
@@ -56,17 +86,25 @@ class WindowEncoder(nn.Module):
             return self.norm(self.join(joined))
 
 
-class TemporalCore(nn.Module):
-    """One-layer GRU with a residual around it, as published."""
+class PoseMemory(nn.Module):
+    """GRU over the windows' features that also sees the body it is about to move.
+
+    Deviation: the published GRU sees features alone and so cannot know which limb the flow belongs to, nor
+    which way a person faces whose start pose is known.
+    """
 
     def __init__(self, *, hidden: int) -> None:
         super().__init__()
-        self.gru = nn.GRU(hidden, hidden, batch_first=True)
+        self.body = nn.Linear(NUM_JOINTS * 6 + 3 + NUM_JOINTS + 1, hidden)
+        self.cell = nn.GRUCell(hidden, hidden)
 
-    def forward(self, x: Tensor, hidden: Tensor | None) -> tuple[Tensor, Tensor]:
-        """(B, T, F) and (B, F) or None to (B, T, F) and the last state (B, F)."""
-        y, last = self.gru(x, None if hidden is None else hidden[None])
-        return y + x, last[0]
+    def forward(self, x: Tensor, body: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """Feature (B, F), body as seen from the window (B, 172) and state (B, F) to output and next state.
+
+        The output carries the feature past the GRU, as published.
+        """
+        hidden = self.cell(x + self.body(body), hidden)
+        return hidden + x, hidden
 
 
 class AbsoluteHead(nn.Module):
@@ -154,7 +192,7 @@ class ShapeNet(nn.Module):
             )
         self.config = config
         self.encoder = WindowEncoder(config=config)
-        self.core = TemporalCore(hidden=config.hidden)
+        self.memory = PoseMemory(hidden=config.hidden)
         self.absolute = AbsoluteHead(features=config.hidden)
         self.delta = DeltaHead(features=config.hidden)
         self.noise = NoiseHead(features=config.hidden, steady_weight=config.absolute_weight)
@@ -206,69 +244,84 @@ class ShapeNet(nn.Module):
         x = self.encoder(frames.flatten(0, 1), used_flow, crop.flatten(0, 1)).unflatten(0, (B, T))
         # Rotations and depths lose degrees and centimetres in half precision, so all that follows is fp32.
         with torch.autocast(device_type=frames.device.type, enabled=False):
-            y, last = self.core(x.float(), hidden)
-            return self._track(y, crop.float(), start, last)
+            return self._track(x.float(), crop.float(), start, hidden)
 
-    def _track(self, y: Tensor, crop: Tensor, start: StartState | None, hidden: Tensor) -> ShapeOutput:
-        abs_rot, betas_now, abs_uvz = self.absolute(y)
-        delta_rot, delta_uvz = self.delta(y)
-        absolute_noise, step_noise = self.noise(y)
-        ray = ray_rotation(crop)
-        betas = average_betas(betas_now, start)
-        abs_place = self._absolute_place(abs_uvz, crop)
-        half = crop[..., 2:]
-        delta_place = torch.cat([delta_uvz[..., :2] * half, delta_uvz[..., 2:]], -1)
-
-        if start is None:
-            # No earlier pose to add to: the first window is the absolute head's, and the pose at t0 is that
-            # pose with the first delta undone.
-            first_rot = from_ray(abs_rot[:, 0], ray[:, 0])
-            before = from_ray(delta_rot[:, 0].transpose(-1, -2) @ abs_rot[:, 0], ray[:, 0])
-            rot, place = before, abs_place[:, 0] - delta_place[:, 0]
-            pelvis_betas = betas[:, 0]
-            variance = absolute_noise[:, 0]
-        else:
-            first_rot = None
-            rot, place = (
-                start.rotmats.float(),
-                to_place(start.transl.float() + self.pelvis_at_rest(start.betas.float())),
-            )
-            pelvis_betas = start.betas.float()
-            variance = (
-                torch.full_like(step_noise[:, 0], START_VARIANCE)
-                if start.variance is None
-                else start.variance
-            )
-        rot_start, place_start = rot, place
-
-        rots, places = [], []
-        for t in range(y.shape[1]):
-            if t == 0 and first_rot is not None:
-                rot, place = first_rot, abs_place[:, 0]
-            else:
-                # Deviation: a Kalman filter per joint instead of deltas alone. A known start is trusted until
-                # its variance has grown; without one, absolute estimates are averaged over the windows.
-                variance = variance + step_noise[:, t]
-                weight = variance / (variance + absolute_noise[:, t])
-                variance = (1 - weight) * variance
-                moved = delta_rot[:, t] @ to_ray(rot, ray[:, t])
-                rot = from_ray(fuse_rotations(moved, abs_rot[:, t], weight[:, :NUM_JOINTS]), ray[:, t])
-                place = torch.lerp(place + delta_place[:, t], abs_place[:, t], weight[:, NUM_JOINTS:])
-            rots.append(rot)
-            places.append(place)
+    def _track(self, x: Tensor, crop: Tensor, start: StartState | None, hidden: Tensor | None) -> ShapeOutput:
+        body = None if start is None else self._known_body(start)
+        hidden = torch.zeros_like(x[:, 0]) if hidden is None else hidden.float()
+        steps: list[Step] = []
+        for t in range(x.shape[1]):
+            window = Window(ray_rotation(crop[:, t]), crop[:, t])
+            y, hidden = self.memory(x[:, t], self._describe(body, window), hidden)
+            steps.append(self._step(y, body, window))
+            body = steps[-1].after
+        betas = average_betas(torch.stack([s.betas for s in steps], 1), start)
         at_rest = self.pelvis_at_rest(betas)
+        first = betas[:, 0] if start is None else start.betas.float()
         return ShapeOutput(
-            rotmats=torch.stack(rots, 1),
+            rotmats=torch.stack([s.after.rot for s in steps], 1),
             betas=betas,
-            transl=from_place(torch.stack(places, 1)) - at_rest,
-            rotmats_start=rot_start,
-            transl_start=from_place(place_start) - self.pelvis_at_rest(pelvis_betas),
+            transl=from_place(torch.stack([s.after.place for s in steps], 1)) - at_rest,
+            rotmats_start=steps[0].before.rot,
+            transl_start=from_place(steps[0].before.place) - self.pelvis_at_rest(first),
             hidden=hidden,
-            rotmats_abs=from_ray(abs_rot, ray),
-            transl_abs=from_place(abs_place) - at_rest,
-            log_var=self.uncertainty(y),
-            variance=variance,
+            rotmats_abs=torch.stack([s.absolute.rot for s in steps], 1),
+            transl_abs=from_place(torch.stack([s.absolute.place for s in steps], 1)) - at_rest,
+            log_var=torch.stack([s.log_var for s in steps], 1),
+            variance=steps[-1].after.variance,
         )
+
+    def _step(self, y: Tensor, body: Body | None, window: Window) -> Step:
+        """One window: absolute estimate, moved body, and the two fused."""
+        abs_rot, betas, abs_uvz = self.absolute(y)
+        delta_rot, delta_uvz = self.delta(y)
+        noise, step_noise = self.noise(y)
+        place = self._absolute_place(abs_uvz, window.crop)
+        delta_place = torch.cat([delta_uvz[..., :2] * window.crop[..., 2:], delta_uvz[..., 2:]], -1)
+        absolute = Body(from_ray(abs_rot, window.ray), place, noise)
+        if body is None:
+            # No earlier pose to add to: this window is the absolute head's, and the pose at its beginning is
+            # that pose with the delta undone.
+            undone = from_ray(delta_rot.transpose(-1, -2) @ abs_rot, window.ray)
+            before, after = Body(undone, place - delta_place, noise), absolute
+        else:
+            # Deviation: a Kalman filter per joint instead of deltas alone. A known start is trusted until its
+            # variance has grown; without one, absolute estimates are averaged over the windows.
+            variance = body.variance + step_noise
+            weight = variance / (variance + noise)
+            moved = delta_rot @ to_ray(body.rot, window.ray)
+            fused = fuse_rotations(moved, abs_rot, weight[:, :NUM_JOINTS])
+            before = body
+            after = Body(
+                from_ray(fused, window.ray),
+                torch.lerp(body.place + delta_place, place, weight[:, NUM_JOINTS:]),
+                (1 - weight) * variance,
+            )
+        return Step(before, after, absolute, betas, self.uncertainty(y))
+
+    def _known_body(self, start: StartState) -> Body:
+        place = to_place(start.transl.float() + self.pelvis_at_rest(start.betas.float()))
+        if start.variance is not None:
+            return Body(start.rotmats.float(), place, start.variance.float())
+        trusted = place.new_full((len(place), NUM_JOINTS + 1), START_VARIANCE)
+        return Body(start.rotmats.float(), place, trusted)
+
+    def _describe(self, body: Body | None, window: Window) -> Tensor:
+        """(B, 172): rotations in 6D, place in the crop, log variances; the mean pose if nothing is known.
+
+        Detached: the memory reads the estimate, it must not bend it.
+        """
+        if body is None:
+            B = len(window.crop)
+            place = window.crop.new_zeros(B, 3)
+            variance = window.crop.new_full((B, NUM_JOINTS + 1), UNKNOWN_LOG_VARIANCE)
+            return torch.cat([self.absolute.mean_pose.expand(B, -1), place, variance], -1)
+        sixd = rotmat_to_sixd(to_ray(body.rot, window.ray)).flatten(1)
+        centre = self._absolute_place(torch.zeros_like(body.place), window.crop)
+        place = (body.place - centre) / torch.cat(
+            [window.crop[..., 2:].expand(-1, 2), torch.ones_like(centre[..., :1])], -1
+        )
+        return torch.cat([sixd, place, torch.log(body.variance)], -1).detach()
 
     def _absolute_place(self, uvz: Tensor, crop: Tensor) -> Tensor:
         """Head output and crop to (x/z, y/z, log z) of the pelvis."""

@@ -24,7 +24,14 @@ from eventhpe.shapenet.network import ShapeNet
 from eventhpe.shapenet.state import ShapeNetConfig
 from eventhpe.training.flownet import FlowNetModule, FlowObjective
 from eventhpe.training.shapenet import ShapeNetModule, mean_pose
-from eventhpe.weights.files import WeightsCard, load_network, save_network
+from eventhpe.weights.files import (
+    WeightsCard,
+    load_into,
+    load_network,
+    load_tensors,
+    read_card,
+    save_network,
+)
 
 
 @dataclass(frozen=True)
@@ -156,7 +163,24 @@ def train_shapenet(
 
 def _start_from(network: torch.nn.Module, init: Path | None) -> None:
     if init is not None:
-        network.load_state_dict(load_network(init)[0].state_dict())
+        load_into(network, load_tensors(init)[0], where=str(init))
+
+
+class TimeLimit(L.Callback):
+    """Stop after this many minutes of this run, however long earlier runs took."""
+
+    def __init__(self, minutes: float) -> None:
+        self.seconds = 60 * minutes
+        self.end = float("inf")
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start the clock."""
+        self.end = time.monotonic() + self.seconds
+
+    def on_train_batch_end(self, trainer: L.Trainer, *args: Any, **kwargs: Any) -> None:
+        """Look at the clock."""
+        if time.monotonic() > self.end:
+            trainer.should_stop = True
 
 
 def _fit(
@@ -169,50 +193,30 @@ def _fit(
     extra: dict[str, Any],
 ) -> TrainResult:
     config.output.mkdir(parents=True, exist_ok=True)
-    last = config.output / "last.ckpt"
-    began = time.monotonic()
-    trainer = L.Trainer(
-        accelerator="auto",
-        devices=1,
-        precision=config.precision,  # type: ignore[arg-type]
-        max_steps=config.steps,
-        max_time={"seconds": int(config.max_minutes * 60)} if config.max_minutes else None,
-        gradient_clip_val=1.0,
-        default_root_dir=config.output,
-        logger=[
-            CSVLogger(config.output, name="log", version=""),
-            TensorBoardLogger(config.output, name="tb", version=""),
-        ],
-        callbacks=[
-            ModelCheckpoint(
-                config.output, filename="last", every_n_train_steps=200, enable_version_counter=False
-            ),
-            TQDMProgressBar(refresh_rate=20),
-        ],
-        val_check_interval=min(config.val_every, config.steps) if val is not None else None,
-        check_val_every_n_epoch=None if val is not None else 1,
-        num_sanity_val_steps=0,
-        log_every_n_steps=20,
-        enable_model_summary=False,
-    )
-    resume = last if last.exists() else None
-    if resume is not None:
+    last, weights = config.output / "last.ckpt", config.output / f"{system}.safetensors"
+    began, done, minutes = time.monotonic(), 0, 0.0
+    if last.exists():
+        done = int(torch.load(last, weights_only=True, map_location="cpu")["global_step"])
+        if weights.exists():
+            card = read_card(weights)
+            minutes = float(card.data["training"]["minutes"])
+            if done >= config.steps:
+                return TrainResult(weights, True, card.metrics)
         # Samples are drawn by index, so a resumed run goes on with the samples it has not seen yet.
-        data.offset = (
-            int(torch.load(resume, weights_only=True, map_location="cpu")["global_step"]) * config.batch_size
-        )
-    train_loader = _loader(data, config)
+        data.offset = done * config.batch_size
+    trainer = _trainer(config, validates=val is not None, done=done)
     val_loader = None if val is None else _loader(val, config)
-    trainer.fit(module, train_loader, val_loader, ckpt_path=resume, weights_only=True)
+    resume = last if last.exists() else None
+    trainer.fit(module, _loader(data, config), val_loader, ckpt_path=resume, weights_only=True)
     trainer.save_checkpoint(last)
     metrics = {k: float(v) for k, v in trainer.logged_metrics.items()}
     if val_loader is not None:
-        metrics.update(
-            {k: float(v) for k, v in trainer.validate(module, val_loader, verbose=False)[0].items()}
-        )
+        validated = trainer.validate(module, val_loader, verbose=False)[0]
+        metrics.update({k: float(v) for k, v in validated.items()})
     training = module.card() | extra
     training |= {"batch_size": config.batch_size, "seed": config.seed, "precision": config.precision}
-    training |= {"minutes": round((time.monotonic() - began) / 60, 1), "steps_done": int(trainer.global_step)}
+    minutes += (time.monotonic() - began) / 60
+    training |= {"minutes": round(minutes, 1), "steps_done": int(trainer.global_step)}
     card = WeightsCard(
         system=system,
         config={},
@@ -220,9 +224,37 @@ def _fit(
         metrics=metrics,
         command=config.command,
     )
-    weights = config.output / f"{system}.safetensors"
     save_network(weights, module.network, card, half=True)
     return TrainResult(weights, trainer.global_step >= config.steps, metrics)
+
+
+def _trainer(config: TrainConfig, *, validates: bool, done: int) -> L.Trainer:
+    callbacks: list[L.Callback] = [
+        ModelCheckpoint(
+            config.output, filename="last", every_n_train_steps=200, enable_version_counter=False
+        ),
+        TQDMProgressBar(refresh_rate=20),
+    ]
+    if config.max_minutes:
+        callbacks.append(TimeLimit(config.max_minutes))
+    return L.Trainer(
+        accelerator="auto",
+        devices=1,
+        precision=config.precision,  # type: ignore[arg-type]
+        max_steps=config.steps,
+        gradient_clip_val=1.0,
+        default_root_dir=config.output,
+        logger=[
+            CSVLogger(config.output, name="log", version=f"from_{done}"),
+            TensorBoardLogger(config.output, name="tb", version=""),
+        ],
+        callbacks=callbacks,
+        val_check_interval=min(config.val_every, config.steps) if validates else None,
+        check_val_every_n_epoch=None if validates else 1,
+        num_sanity_val_steps=0,
+        log_every_n_steps=20,
+        enable_model_summary=False,
+    )
 
 
 def _loader(data: Any, config: TrainConfig) -> DataLoader[Clip | FlowPair]:

@@ -13,7 +13,13 @@ from eventhpe.body.model import BodyModel
 from eventhpe.data.sample import Clip
 from eventhpe.flownet.estimator import FlowEstimator
 from eventhpe.shapenet.crop import crop_to_intrinsics, ray_rotation
-from eventhpe.shapenet.losses import BodyTargets, ShapeLossWeights, parity_losses, shape_losses
+from eventhpe.shapenet.losses import (
+    BodyTargets,
+    ParityLossWeights,
+    ShapeLossWeights,
+    parity_losses,
+    shape_losses,
+)
 from eventhpe.shapenet.network import ShapeNet, build_shapenet, to_ray
 from eventhpe.shapenet.parity import EventTrackNet
 from eventhpe.shapenet.state import ShapeNetConfig, StartState
@@ -145,6 +151,13 @@ class ShapeNetModule(L.LightningModule):
 
     def card(self) -> dict[str, Any]:
         """What the weights' card says about this training."""
+        if isinstance(self.network, EventTrackNet):
+            return {
+                "loss": asdict(ParityLossWeights()),
+                "lr": self.lr,
+                "steps": self.steps,
+                "start_share": 1.0,
+            }
         return {
             "loss": asdict(self.loss),
             "lr": self.lr,

@@ -13,9 +13,9 @@ from eventhpe.body.motion_file import load_motion
 from eventhpe.cli.main import main
 from eventhpe.data.demo import demo_recording
 from eventhpe.events.open import open_recording
-from eventhpe.weights.files import shipped_names
+from eventhpe.weights import files
 
-SHIPPED = demo_recording().is_file() and {"flownet", "shapenet"} <= set(shipped_names())
+SHIPPED = demo_recording().is_file() and {"flownet", "shapenet"} <= set(files.shipped_names())
 
 
 @pytest.mark.skipif(
@@ -42,8 +42,11 @@ def test_demo_finds_the_person(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "<h2>Errors against truth</h2>" in page and "http://" not in page and "https://" not in page
 
 
-@pytest.mark.skipif(SHIPPED, reason="everything that the demo needs is in the package")
-def test_demo_says_what_is_absent(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_demo_says_what_is_absent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(files, "shipped_names", lambda: [])
     assert main(["demo", "-o", str(tmp_path / "demo")]) == 2
     told = capsys.readouterr().err
+    assert "MissingAssetError: no shipped weights named 'shapenet'; there are: none." in told
     assert told.startswith("eventhpe: ") and told.count("\n") == 1 and not (tmp_path / "demo").exists()

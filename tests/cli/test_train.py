@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from eventhpe.cli.main import main
-from eventhpe.weights.files import load_network, read_card, shipped_names
+from eventhpe.weights import files
+from eventhpe.weights.files import load_network, read_card
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's advice on workers and logging intervals
 
@@ -92,10 +93,12 @@ def test_refusals_are_one_line(
     assert not list(tmp_path.glob("**/*.safetensors"))
 
 
-@pytest.mark.skipif("flownet" in shipped_names(), reason="FlowNet weights are shipped, so there is a default")
-def test_shapenet_asks_for_flow_weights(recordings: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_shapenet_asks_for_flow_weights(
+    recordings: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(files, "shipped_names", lambda: ["other"])
     assert main(["train", "shapenet", "--data", f"synthetic:{recordings}"]) == 2
-    assert "no shipped weights named 'flownet'" in capsys.readouterr().err
+    assert "no shipped weights named 'flownet'; there are: other." in capsys.readouterr().err
 
 
 def test_unknown_words_exit_with_2(capsys: pytest.CaptureFixture[str]) -> None:

@@ -114,28 +114,44 @@ def test_known_shape_is_kept_and_unknown_shape_is_the_running_mean(net: ShapeNet
 
 
 def reference_track(net: ShapeNet, args: tuple[Tensor, Tensor, Tensor], start: StartState) -> Tensor:
-    """The recurrence, one joint and one window at a time, straight from its description."""
+    """The recurrence of rotations, one joint and one window at a time, straight from its description."""
     frames, flow, crop = args
     B, T = frames.shape[:2]
     x = net.encoder(frames.flatten(0, 1), flow.flatten(0, 1), crop.flatten(0, 1)).unflatten(0, (B, T))
-    y = net.core.gru(x)[0] + x
-    absolute, delta, (seen, step) = net.absolute(y)[0], net.delta(y)[0], net.noise(y)
+    given = net(*args, start)
     out = torch.zeros(B, T, 24, 3, 3)
     for b in range(B):
-        for j in range(24):
-            R, variance = start.rotmats[b, j], START_VARIANCE
-            for t in range(T):
-                P = ray_rotation(crop[b, t]) if j == 0 else torch.eye(3)
-                moved = delta[b, t, j] @ (P.T @ R)
-                variance = variance + step[b, t, j]
-                a = variance / (variance + seen[b, t, j])
-                variance = (1 - a) * variance
-                first, second = ((1 - a) * moved + a * absolute[b, t, j])[:, :2].T
+        hidden = torch.zeros(1, x.shape[-1])
+        R, variance = start.rotmats[b], torch.full((25,), START_VARIANCE)
+        transl, betas = start.transl[b], start.betas[b]
+        for t in range(T):
+            P, (x_c, y_c, half) = ray_rotation(crop[b, t]), crop[b, t]
+            seen_from_ray = torch.cat([(P.T @ R[0])[None], R[1:]])
+            pelvis = transl + net.pelvis_at_rest(betas)
+            place = torch.stack(
+                [
+                    (pelvis[0] / pelvis[2] - x_c) / half,
+                    (pelvis[1] / pelvis[2] - y_c) / half,
+                    torch.log(pelvis[2] * half),  # log z - log(2 m / (2 half))
+                ]
+            )
+            described = torch.cat([seen_from_ray[:, :, :2].transpose(1, 2).flatten(), place, variance.log()])
+            hidden = net.memory.cell(x[b, t][None] + net.memory.body(described[None]), hidden)
+            y = hidden + x[b, t]
+            absolute, delta = net.absolute(y)[0][0], net.delta(y)[0][0]
+            seen, step = (v[0] for v in net.noise(y))
+            variance = variance + step
+            weight = variance / (variance + seen)
+            variance = (1 - weight) * variance
+            for j in range(24):
+                Pj = P if j == 0 else torch.eye(3)
+                moved = delta[j] @ (Pj.T @ R[j])
+                first, second = ((1 - weight[j]) * moved + weight[j] * absolute[j])[:, :2].T
                 e1 = first / first.norm()
                 e2 = second - (e1 @ second) * e1
                 e2 = e2 / e2.norm()
-                R = P @ torch.stack([e1, e2, torch.linalg.cross(e1, e2)], 1)
-                out[b, t, j] = R
+                out[b, t, j] = Pj @ torch.stack([e1, e2, torch.linalg.cross(e1, e2)], 1)
+            R, transl = out[b, t], given.transl[b, t]
     return out
 
 

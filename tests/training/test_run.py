@@ -79,7 +79,7 @@ def test_some_steps_of_shapenet(recordings: Path, networks: Path, tmp_path: Path
     loaded, card = load_network(result.weights)
     assert isinstance(loaded, ShapeNet) and loaded.config == network and card.system == "shapenet"
     training = card.data["training"]
-    assert (training["steps_done"], training["num_windows"], training["start_share"]) == (6, 3, 0.4)
+    assert (training["steps_done"], training["num_windows"]) == (6, 3) and 0 < training["start_share"] < 1
     assert training["loss"]["coherence"] == loss.coherence
     assert ("train/coherence" in result.metrics) is with_flow
     assert all(np.isfinite(list(result.metrics.values())))
@@ -159,15 +159,19 @@ def test_a_time_limit_counts_for_each_run_anew(recordings: Path, tmp_path: Path)
     assert first < second < 500, "the same command makes no more steps"
 
 
-def test_validation_is_measured_and_written(recordings: Path, networks: Path, tmp_path: Path) -> None:
-    settings = config(recordings, tmp_path / "flow", val_data=recordings, val_every=1, batch_size=16)
+def test_validation_is_measured_and_written(
+    recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for data in (FlowDataset, ClipDataset):
+        monkeypatch.setattr(data, "__len__", lambda self: 32)
+    settings = config(recordings, tmp_path / "flow", val_data=recordings, steps=1, batch_size=16)
     result = train_flownet(settings, FLOW)
     assert result.metrics["val/epe_zero_px"] > 0.2 and result.metrics["val/epe_px"] > 0
     assert read_card(result.weights).metrics == result.metrics
-    logs = (tmp_path / "flow" / "log" / "metrics.csv").read_text()
-    assert "val/epe_px" in logs.splitlines()[0] and len(logs.splitlines()) >= 3
+    logs = (tmp_path / "flow" / "log" / "from_0" / "metrics.csv").read_text()
+    assert "val/epe_px" in logs.splitlines()[0] and len(logs.splitlines()) >= 2
 
-    settings = config(recordings, tmp_path / "shape", val_data=recordings, val_every=2, batch_size=16)
+    settings = config(recordings, tmp_path / "shape", val_data=recordings, steps=1, batch_size=16)
     network = replace(SHAPE, use_flow=False)
     result = train_shapenet(settings, network, loss=ShapeLossWeights(coherence=0.0), num_windows=2)
     for name in ("root_aligned_free", "root_aligned_start", "pelvis_free", "pelvis_start"):
