@@ -102,7 +102,7 @@ def test_the_wheel_holds_the_data_and_nothing_foreign(tmp_path):
         ("body/assets", ".npz"),
         ("weights", ".safetensors"),
         ("weights", ".json"),
-        ("assets", ".h5"),
+        ("assets", ".aedat"),
     ):
         assert any(n.startswith(f"eventhpe/{folder}/") and n.endswith(ending) for n in ours), (
             f"{folder}/*{ending}"

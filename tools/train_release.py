@@ -19,7 +19,7 @@ from eventhpe.weights.files import SHIPPED_MAX_BYTES, load_network, save_network
 
 WEIGHTS = Path(__file__).parents[1] / "eventhpe" / "weights"
 NUM_RECORDINGS, NUM_VALIDATION = 440, 16
-FLOW_STEPS, RELEASE_STEPS, COMPARISON_STEPS = 1300, 1800, 700
+FLOW_STEPS, RELEASE_STEPS, COMPARISON_STEPS = 1300, 1600, 250
 STAGES = ("data", "flow", "shape", "score", "install")
 SHAPE_RUNS = {
     "no_flow": (COMPARISON_STEPS, ["--no-use-flow"]),
@@ -62,7 +62,7 @@ def make_flow(args: argparse.Namespace) -> None:
 
 
 def make_shape(args: argparse.Namespace) -> None:
-    common = ["--data", f"synthetic:{args.work / 'train'}", "--batch-size", 6, "--num-windows", 16]
+    common = ["--data", f"synthetic:{args.work / 'train'}", "--batch-size", 8, "--num-windows", 12]
     flow = ["--flow-weights", args.work / "flownet" / "flownet.safetensors"]
     for name, (steps, options) in SHAPE_RUNS.items():
         eventhpe("train", "shapenet", *common, *flow, "--steps", steps, *options, "-o", args.work / name)

@@ -152,8 +152,8 @@ def video() -> Check:
     except ValueError:
         return Check(
             "video",
-            "note",
-            f"av {av.__version__} has no libx264; overlays fall back to mp4v",
+            "fail",
+            f"av {av.__version__} has no libx264; overlays cannot be written",
             "pip install av",
         )
     return Check("video", "ok", f"av {av.__version__} with libx264")
