@@ -26,11 +26,11 @@ ASSETS = Path(__file__).parents[1] / "eventhpe" / "assets"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=11)
-    parser.add_argument("--movement", default="jumping_jack")
+    parser.add_argument("--movement", default="walk")
     parser.add_argument("--duration", type=float, default=3.0)
     args = parser.parse_args()
     ranges = replace(
-        SceneRanges(), sensor_sizes=((260, 346),), body_fraction=(0.7, 0.75), threshold=(0.48, 0.5),
+        SceneRanges(), sensor_sizes=((260, 346),), body_fraction=(0.7, 0.75), threshold=(0.3, 0.32),
         facing_share=1.0,
         facing_deg=(-30.0, 30.0), shot_hz=(0.05, 0.2), roll_deg=(-1.0, 1.0),
     )  # fmt: skip
