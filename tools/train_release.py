@@ -1,9 +1,9 @@
 """Remake the shipped weights, and the comparison of flow with and without coherence, from motion clips.
 
 Stages: data (recordings), flow (FlowNet and its parity twin), shape (ShapeNet with the same data and steps
-three ways: no flow, flow, flow + coherence; and the longer runs behind the shipped weights), calibrate (its
-filter, on validation recordings), score (benchmark-v1), install (copy into the package). Every stage goes on
-where it stopped. Training never sees CMU subjects 14, 60, 86 and 94.
+three ways: no flow, flow, flow + coherence; and the longer runs behind the shipped weights), calibrate (the
+filter, on validation recordings), score (benchmark-v1), install (copy into the package). Trainings go on where
+they stopped. None ever sees CMU subjects 14, 60, 86 and 94.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Fit the filter of a trained ShapeNet to recordings longer than its training clips.
 
 Training clips last less than a second, so the variances that the network learned say little about seconds.
-One number, the log-variance offset of the absolute root orientation, is chosen on whole validation recordings:
-it is the least certain quantity, since front and back look alike to events.
+One number, the log-variance offset of the absolute root orientation, is chosen on validation recordings: it
+is the least certain quantity, since front and back look alike to events.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ def test_trajectory() -> None:
 
 def test_pyplot_is_not_loaded() -> None:
     code = (
-        "import sys, eventhpe.render.plots as p; p.plot_event_rate([1, 2]); "
+        "import sys, eventhpe.render.plots as p; p.plot_event_rate([0, 1], [1], [0]); "
         "sys.exit('matplotlib.pyplot' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
