@@ -2,8 +2,8 @@
 
 Stages: data (recordings), flow (FlowNet and its parity twin), shape (ShapeNet with the same data and steps
 three ways: no flow, flow, flow + coherence; and the longer runs behind the shipped weights), calibrate (the
-filter, on validation recordings), score (benchmark-v1), install (copy into the package). Trainings go on where
-they stopped. None ever sees CMU subjects 14, 60, 86 and 94.
+filter, on validation recordings), score, install (copy into the package). Trainings go on where they stopped.
+None ever sees CMU subjects 14, 60, 86 and 94.
 """
 
 from __future__ import annotations
