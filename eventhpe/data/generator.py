@@ -84,15 +84,13 @@ class Generator:
 
     Args:
         config: how recordings are made.
-        motions: folder with BVH clips, or None for procedural movements only.
-        held_out: use only the clips of the held-out subjects (evaluation) instead of only the others.
+        motions: folder with BVH clips, or None for procedural movements only. Clips of held-out subjects are
+            never drawn.
     """
 
-    def __init__(
-        self, config: GeneratorConfig, *, motions: Path | None = None, held_out: bool = False
-    ) -> None:
+    def __init__(self, config: GeneratorConfig, *, motions: Path | None = None) -> None:
         self.config = config
-        self.clips = list_clips(motions, held_out=held_out) if motions is not None else []
+        self.clips = list_clips(motions, held_out=False) if motions is not None else []
         self.body = open_body()
         arrays = open_body_arrays()
         self._poser = BodyPoser(self.body)

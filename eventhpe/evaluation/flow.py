@@ -10,14 +10,12 @@ from eventhpe.data.crops import SquareCrop
 from eventhpe.data.labels import read_flow_labels, read_labels
 from eventhpe.data.windows import window_frames
 from eventhpe.errors import FormatError
-from eventhpe.evaluation.tables import Table, average_scores
+from eventhpe.evaluation.tables import Scores, Table, average_scores
 from eventhpe.events.open import open_recording
 from eventhpe.flownet.estimator import FlowEstimator
 
 FLOW_CROP_PX = 128
 CROP_MARGIN = 1.3
-
-Scores = dict[str, dict[str, float]]
 
 
 def evaluate_flow(paths: list[Path], estimators: dict[str, tuple[FlowEstimator, str]]) -> dict[str, Scores]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -267,8 +267,3 @@ def _loader(data: Any, config: TrainConfig) -> DataLoader[Clip | FlowPair]:
         persistent_workers=config.workers > 0,
         prefetch_factor=4 if config.workers else None,
     )
-
-
-def describe(config: TrainConfig) -> dict[str, Any]:
-    """Plain values of a configuration, for printing."""
-    return {k: str(v) if isinstance(v, Path) else v for k, v in asdict(config).items()}

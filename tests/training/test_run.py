@@ -18,7 +18,7 @@ from eventhpe.shapenet.losses import ShapeLossWeights
 from eventhpe.shapenet.network import ShapeNet
 from eventhpe.shapenet.parity import EventTrackNet
 from eventhpe.shapenet.state import ShapeNetConfig
-from eventhpe.training.run import TrainConfig, TrainResult, describe, train_flownet, train_shapenet
+from eventhpe.training.run import TrainConfig, TrainResult, train_flownet, train_shapenet
 from eventhpe.weights.files import load_network, load_tensors, read_card, save_network
 from tests.small_world import FLOW, SHAPE, copy_without, random_flownet, random_shapenet
 
@@ -226,12 +226,6 @@ def test_weights_of_another_size_or_system_are_refused(
             train_flownet(settings, replace(FLOW, base_width=6), init=networks / init)
     with pytest.raises(EventHPEError):
         train_shapenet(settings, SHAPE, loss=ShapeLossWeights(), flow_weights=networks / "shapenet")
-
-
-def test_a_configuration_can_be_printed(tmp_path: Path) -> None:
-    values = describe(config(tmp_path / "data", tmp_path / "out"))
-    assert values["data"] == str(tmp_path / "data") and values["steps"] == 2
-    assert json.loads(json.dumps(values)) == values
 
 
 def test_data_sets_do_not_depend_on_where_a_run_began(recordings: Path) -> None:
