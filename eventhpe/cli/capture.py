@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from eventhpe.capture import Capture, Networks
@@ -21,7 +21,7 @@ class Options:
     """Options of `eventhpe capture`."""
 
     file: Path
-    """Recording: AEDAT 2.0, AEDAT 4, DSEC HDF5 or our own HDF5."""
+    """Recording of any format that is read (docs/formats.md)."""
     output: Path
     """Folder for motion.npz, overlay.mp4 and report.html."""
     weights: Path | None = None
@@ -34,8 +34,10 @@ class Options:
     """Override the detected file format."""
     sensor: str | None = None
     """Override the detected sensor, e.g. DVS128 or DAVIS346."""
-    stream: int | None = None
-    """Which camera of a file with several."""
+    stream: str | None = None
+    """Which camera of a file with several (index or name)."""
+    time_unit: Literal["s", "ms", "us", "ns"] | None = None
+    """Unit of the stored times, for text and arrays that do not tell."""
 
 
 def run(options: Options) -> int:
@@ -47,7 +49,11 @@ def run(options: Options) -> int:
     from eventhpe.events.open import open_recording
 
     with open_recording(
-        options.file, format=options.format, sensor=options.sensor, stream=options.stream
+        options.file,
+        format=options.format,
+        sensor=options.sensor,
+        stream=options.stream,
+        time_unit=options.time_unit,
     ) as recording:
         networks = Networks.load(_str(options.weights), _str(options.flow_weights))
         if options.calibration is not None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from tqdm import tqdm
@@ -11,6 +12,13 @@ from tqdm import tqdm
 def progress(items: Sequence[Any], what: str) -> Iterable[Any]:
     """Iterate with a bar named `what`."""
     return tqdm(items, desc=what, disable=None, leave=False)
+
+
+@contextmanager
+def progress_bar(total: int, what: str) -> Iterator[Callable[[], object]]:
+    """A bar that advances when the given function is called."""
+    with tqdm(total=total, desc=what, disable=None, leave=False) as bar:
+        yield bar.update
 
 
 def table(rows: Sequence[Sequence[str]], *, header: Sequence[str] = ()) -> str:

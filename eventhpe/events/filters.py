@@ -53,26 +53,35 @@ def background_activity(events: Events, dt_us: int) -> Events:
     return select(events, keep)
 
 
-def hot_pixels(events: Events, *, factor: float = 10.0, min_count: int = 20) -> FilterResult:
-    """Remove pixels that fire far more often than the sensor and than their own surroundings.
+def hot_pixel_mask(
+    counts: NDArray[np.integer], *, factor: float = 10.0, min_count: int = 20
+) -> NDArray[np.bool_]:
+    """Pixels that fire far more often than the sensor and than their own surroundings.
 
     A pixel is hot if its count is at least min_count and larger than factor times both the median
     count of active pixels and the median count of its eight neighbours (taken as at least one). The second
     condition spares busy regions, where neighbours are busy too; two adjacent hot pixels are still found.
 
     Args:
-        events: N events; some seconds of them, so that counts mean something.
+        counts: (H, W) events per pixel; of some seconds, so that counts mean something.
         factor: how many times the medians, > 1.
         min_count: counts below are never hot.
+    Returns:
+        (H, W) bool.
     """
     if factor <= 1:
         raise UnitError(f"factor must be > 1; got {factor}.")
-    counts = count_frame(events)
     active = counts[counts > 0]
     usual = float(np.median(active)) if active.size else 0.0
+    suspect = (counts >= min_count) & (counts > factor * usual)
     around = np.zeros(counts.shape, np.float64)
-    kernels.neighbour_medians(counts, around)
-    hot = (counts >= min_count) & (counts > factor * usual) & (counts > factor * np.maximum(around, 1.0))
+    kernels.neighbour_medians(counts, suspect, around)
+    return suspect & (counts > factor * np.maximum(around, 1.0))
+
+
+def hot_pixels(events: Events, *, factor: float = 10.0, min_count: int = 20) -> FilterResult:
+    """Remove the events of hot pixels (arguments and rule: `hot_pixel_mask`)."""
+    hot = hot_pixel_mask(count_frame(events), factor=factor, min_count=min_count)
     keep = ~hot[events.y, events.x]
     kept = select(events, keep)
     return FilterResult(kept, len(events) - len(kept), keep, np.argwhere(hot).astype(np.int64))

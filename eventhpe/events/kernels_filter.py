@@ -42,12 +42,15 @@ def background_activity(t: Array, x: Array, y: Array, dt: int, last: Array, keep
 
 
 @njit(cache=True, nogil=True)
-def neighbour_medians(counts: Array, medians: Array) -> None:
-    """medians (H, W) = median of the existing neighbours (up to eight) of each pixel of counts (H, W)."""
+def neighbour_medians(counts: Array, wanted: Array, medians: Array) -> None:
+    """medians (H, W) = median of the existing neighbours (up to eight) of each wanted pixel of counts (H,
+    W)."""
     height, width = counts.shape
     values = np.empty(8, np.float64)
     for row in range(height):
         for column in range(width):
+            if not wanted[row, column]:
+                continue
             n = 0
             for dy in range(-1, 2):
                 for dx in range(-1, 2):
@@ -56,3 +59,20 @@ def neighbour_medians(counts: Array, medians: Array) -> None:
                         values[n] = counts[row + dy, column + dx]
                         n += 1
             medians[row, column] = np.median(values[:n]) if n else 0.0
+
+
+@njit(cache=True, nogil=True)
+def refractory(t: Array, x: Array, y: Array, dead_us: int, last: Array, keep: Array) -> int:
+    """keep[i] = the pixel has been silent for dead_us since its last kept event.
+
+    last: (H, W) int64 time of the last kept event per pixel, updated.
+    """
+    height, width = last.shape
+    kept = 0
+    for i in range(t.shape[0]):
+        keep[i] = False
+        if x[i] < width and y[i] < height and t[i] - last[y[i], x[i]] >= dead_us:
+            keep[i] = True
+            last[y[i], x[i]] = t[i]
+            kept += 1
+    return kept

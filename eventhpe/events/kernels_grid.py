@@ -15,29 +15,6 @@ Array = NDArray[Any]
 
 
 @njit(cache=True, nogil=True)
-def voxel(t: Array, x: Array, y: Array, p: Array, t0: int, t1: int, grid: Array) -> int:
-    """Add signed polarity to grid (B, H, W), bilinear in time; stops at the first unusable event."""
-    bins, height, width = grid.shape
-    planes = grid.reshape(bins, height * width)
-    length = t1 - t0
-    scale = (bins - 1) / length
-    row_length = np.uint64(width)  # unsigned indices spare Numba's test for negative ones
-    for i in range(t.shape[0]):
-        dt = t[i] - t0
-        if dt < 0 or dt >= length or x[i] >= width or y[i] >= height:
-            return i
-        position = dt * scale
-        b = np.uint64(np.int64(position))
-        late = np.float32(position - b)
-        sign = np.float32(1.0) if p[i] else np.float32(-1.0)
-        k = np.uint64(y[i]) * row_length + np.uint64(x[i])
-        planes[b, k] += sign * (np.float32(1.0) - late)
-        if bins > 1:
-            planes[b + np.uint64(1), k] += sign * late
-    return t.shape[0]
-
-
-@njit(cache=True, nogil=True)
 def count_signed(x: Array, y: Array, p: Array, frame: Array, signed: bool) -> int:
     """Add 1 (or the signed polarity) per event to frame (H, W)."""
     height, width = frame.shape
@@ -72,6 +49,21 @@ def bin_occupancy(x: Array, y: Array, starts: Array, out: Array) -> int:
             if x[i] < width and y[i] < height:
                 out[b, y[i], x[i]] = 1
                 used += 1
+    return used
+
+
+@njit(cache=True, nogil=True)
+def last_times(t: Array, x: Array, y: Array, p: Array, t0: int, t1: int, out: Array) -> int:
+    """Set out[p, y, x] = (t - t0) / (t1 - t0) of the last event; out (2, H, W) float32."""
+    height, width = out.shape[1], out.shape[2]
+    length = float(t1 - t0)
+    below_one = np.float32(1.0) - np.float32(2.0**-24)
+    used = 0
+    for i in range(x.shape[0]):
+        if x[i] < width and y[i] < height:
+            # Rounding to float32 must not turn a time before t1 into 1.
+            out[1 if p[i] else 0, y[i], x[i]] = min(np.float32((t[i] - t0) / length), below_one)
+            used += 1
     return used
 
 

@@ -4,16 +4,36 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from types import TracebackType
 from typing import Any, Literal
 
 import numpy as np
 
-from eventhpe.errors import FormatError, UnitError
-from eventhpe.events.types import Events, GrayFrames, RawEvents, Triggers
+from eventhpe.errors import EventHPEError, FormatError, UnitError
+from eventhpe.events.types import Events, GrayFrames, ImuSamples, RawEvents, Triggers
 
 WindowMode = Literal["time", "count", "mixed"]
+_BLOCK = 1 << 17
+_LONGEST_US = 100 * 366 * 24 * 3600 * 1_000_000
+
+
+class OutOfOrderError(EventHPEError):
+    """Times turned out to be disordered over more than one block while a file was read in a single pass."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Counts over the events of a recording; the ranges mean nothing where there are none."""
+
+    num_on: int
+    x_min: int
+    x_max: int
+    y_min: int
+    y_max: int
+    num_backward: int = 0
+    largest_backward_us: int = 0
+    elements: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -27,6 +47,8 @@ class RecordingInfo:
         x_min, x_max, y_min, y_max: ranges of the events inside the sensor; None if empty.
         duration_us: from the recording's time zero to its last event.
         mean_rate_hz: events per second over that duration.
+        num_backward: events stored after a later one; largest_backward_us is the largest such step.
+        elements: what else the file holds, counted by the format's own names.
     """
 
     source: str
@@ -47,6 +69,10 @@ class RecordingInfo:
     streams: tuple[str, ...]
     num_frames: int
     num_triggers: int
+    num_imu: int
+    num_backward: int
+    largest_backward_us: int
+    elements: dict[str, int]
     warnings: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
@@ -91,6 +117,39 @@ class Backend(ABC):
     def triggers(self) -> Triggers | None:
         return None
 
+    def imu(self) -> ImuSamples | None:
+        return None
+
+    def blocks(self) -> Iterator[Events]:
+        """All events in order, as `read`, in blocks of bounded size."""
+        for i in range(0, self.num_events, _BLOCK):
+            yield self.read(i, min(i + _BLOCK, self.num_events))
+
+    def once(self) -> Iterator[tuple[int, Events]]:
+        """As `blocks`, each with t_offset_us, in a single pass over a file that nobody has asked anything
+        yet.
+
+        The arrays of a block may be reused three blocks later.
+
+        Raises:
+            OutOfOrderError: a single pass cannot sort this file; `blocks` can.
+        """
+        for events in self.blocks():
+            yield self.t_offset_us, events
+
+    def read_all(self) -> Events:
+        """As read(0, num_events)."""
+        return self.read(0, self.num_events)
+
+    def summary(self) -> Summary:
+        """Counts and ranges, from all events."""
+        num_on, low, high = 0, [2**31, 2**31], [-1, -1]
+        for events in self.blocks():
+            num_on += int(events.p.sum(dtype=np.int64))
+            low = [min(low[0], int(events.x.min())), min(low[1], int(events.y.min()))]
+            high = [max(high[0], int(events.x.max())), max(high[1], int(events.y.max()))]
+        return Summary(num_on, low[0], high[0], low[1], high[1])
+
     def close(self) -> None:  # noqa: B027  (a backend without open files has nothing to do)
         """Release the file."""
 
@@ -101,8 +160,8 @@ class Recording:
     Time zero is `t_offset_us` on the file's own clock: the first event, or the origin that an
     HDF5 file of ours defines. `read` and `windows` give relative time in stable order; `read_raw` gives what
     is stored. Use as a context manager or call `close()`. Safe to pass to worker processes: a pickled
-    or forked recording opens its own file handle. Memory use of `windows` does not depend on the length of
-    HDF5 files; AEDAT files are decoded into memory as a whole when opened (13 bytes per event).
+    or forked recording opens its own file handle. Memory use of `windows` and `blocks` does not depend on the
+    length of the file, as long as its times are in order (see `stream_backend.StreamBackend`).
     """
 
     def __init__(self, backend: Backend) -> None:
@@ -113,15 +172,7 @@ class Recording:
         """A recording over events that are already in memory."""
         from eventhpe.events.memory import MemoryBackend  # the subclass lives above this module
 
-        raw = RawEvents(
-            events.t + np.int64(t_offset_us),
-            events.x,
-            events.y,
-            events.p,
-            np.zeros(len(events), np.uint8),
-            events.sensor_size,
-        )
-        return cls(MemoryBackend("memory", source, raw, t_offset_us=t_offset_us))
+        return cls(MemoryBackend(events, t_offset_us=t_offset_us, source=source))
 
     @property
     def num_events(self) -> int:
@@ -174,8 +225,24 @@ class Recording:
         """Gray frames beside the events, None if the file has none."""
         return self._backend.frames()
 
+    @property
+    def imu(self) -> ImuSamples | None:
+        """Samples of the inertial sensor, None if the file has none."""
+        return self._backend.imu()
+
+    def blocks(self) -> Iterator[Events]:
+        """All events in stable time order, block by block, time relative to `t_offset_us`."""
+        return self._backend.blocks()
+
+    def once(self) -> Iterator[tuple[int, Events]]:
+        """`t_offset_us` and events, block by block, in one pass where the file allows it (see
+        `Backend.once`)."""
+        return self._backend.once()
+
     def read(self, i: int = 0, j: int | None = None) -> Events:
         """Events i..j-1 of the stream in stable time order, time relative to `t_offset_us`."""
+        if i == 0 and j is None:
+            return self._backend.read_all()
         n = self.num_events
         start, stop, _ = slice(i, j).indices(n)
         return self._backend.read(start, max(start, stop))
@@ -255,17 +322,11 @@ class Recording:
 
     def info(self) -> RecordingInfo:
         """Counts and ranges over the whole recording, read in blocks."""
-        from eventhpe.events.kernels_decode import summarize
-
         n = self.num_events
-        summary = np.array([0, 2**31, -1, 2**31, -1], np.int64)
-        block = 1 << 21
-        for i in range(0, n, block):
-            events = self._backend.read(i, min(n, i + block))
-            summarize(events.x, events.y, events.p, summary)
         first, last = self._backend.stored_time_range() if n else (None, None)
-        frames, triggers = self.frames, self.triggers
-        ranges = [int(v) if n else None for v in summary[1:]]
+        summary = self._backend.summary()
+        ranges = (summary.x_min, summary.x_max, summary.y_min, summary.y_max) if n else (None,) * 4
+        frames, triggers, imu = self.frames, self.triggers, self.imu
         return RecordingInfo(
             source=self.source,
             format=self.format,
@@ -273,8 +334,8 @@ class Recording:
             num_events=n,
             t_first_us=first,
             t_last_us=last,
-            num_on=int(summary[0]),
-            num_off=n - int(summary[0]),
+            num_on=summary.num_on,
+            num_off=n - summary.num_on,
             x_min=ranges[0],
             x_max=ranges[1],
             y_min=ranges[2],
@@ -285,6 +346,10 @@ class Recording:
             streams=self.streams,
             num_frames=len(frames) if frames is not None else 0,
             num_triggers=len(triggers) if triggers is not None else 0,
+            num_imu=len(imu) if imu is not None else 0,
+            num_backward=summary.num_backward,
+            largest_backward_us=summary.largest_backward_us,
+            elements=summary.elements,
             warnings=self.warnings,
         )
 
@@ -319,3 +384,12 @@ def check_stream(stream: int | str | None, names: tuple[str, ...], where: str) -
             return int(stream)
     listing = ", ".join(f"{k} = {name}" for k, name in enumerate(names)) or "none"
     raise FormatError(f"{where}: no event stream {stream!r}. Streams in this file: {listing}.")
+
+
+def check_span(where: str, t_min: int, t_max: int) -> None:
+    """FormatError where times cannot be those of one recording."""
+    if t_max - t_min > _LONGEST_US or max(abs(t_min), abs(t_max)) > 1 << 61:
+        raise FormatError(
+            f"{where}: event times span {t_min}..{t_max} µs, more than a century; the file is damaged or the "
+            "times are not in microseconds (say the unit with time_unit=)."
+        )

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -13,17 +11,28 @@ from typing import Any
 
 import h5py
 import numpy as np
+import xxhash
 from numpy.typing import NDArray
 
+from eventhpe.atomic import PendingFile
 from eventhpe.errors import FormatError, ShapeError, UnitError
-from eventhpe.events.types import Events, Triggers
+from eventhpe.events.formats.hdf5_column import GrowingColumn
+from eventhpe.events.kernels_columns import check_columns
+from eventhpe.events.types import Events, ImuSamples, Triggers
 
 SCHEMA_VERSION = 1
 COMPRESSIONS = ("bitshuffle-lz4", "gzip", "none")
 CHUNK = 65536
-_COLUMNS = {"t": np.dtype("<i8"), "x": np.dtype("<u2"), "y": np.dtype("<u2"), "p": np.dtype("u1")}
+CHECKSUM = "xxh3_64"
+_COLUMNS: dict[str, np.dtype[Any]] = {
+    "t": np.dtype("<i8"),
+    "x": np.dtype("<u2"),
+    "y": np.dtype("<u2"),
+    "p": np.dtype("u1"),
+}
 # 2^27 ms are 37 hours; a longer index means absolute times or another unit.
 _LONGEST_INDEX = 1 << 27
+_INDEX_PIECE = 1 << 20
 
 
 def compression_options(name: str) -> dict[str, Any]:
@@ -57,6 +66,9 @@ class StoreWriter:
         provenance: where the data come from; stored as JSON.
         duration_us: length of the recording where it is known; silence after the last event then counts as
             recorded.
+
+    Attributes:
+        t_offset_us, duration_us, provenance: as given; may be changed until the writer is closed.
     """
 
     def __init__(
@@ -74,36 +86,24 @@ class StoreWriter:
         if max(self.sensor_size) > 65535:
             raise ShapeError(f"sensor_size must be at most 65535; got {self.sensor_size}.")
         self._options = compression_options(compression)
-        text = json.dumps(dict(provenance or {}), sort_keys=True)
-        if not self.path.parent.is_dir():
-            raise FormatError(f"{self.path}: its folder does not exist; create {self.path.parent} first.")
-        handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")
-        os.close(handle)
-        self._temporary = Path(name)
-        self.file = h5py.File(name, "w")
+        self.t_offset_us, self.duration_us = t_offset_us, duration_us
+        self.provenance = dict(provenance or {})
+        json.dumps(self.provenance)  # what cannot be stored is better refused now
+        self._pending_file = PendingFile(self.path)
+        self.file = h5py.File(self._pending_file.temporary, "w")
         self.file.attrs["schema_version"] = SCHEMA_VERSION
         self.file.attrs["sensor_height"], self.file.attrs["sensor_width"] = self.sensor_size
-        self.file.attrs["provenance"] = text
         self.file.attrs["eventhpe_version"] = package_version()
-        if duration_us is not None:
-            self.file.attrs["duration_us"] = int(duration_us)
-        self.file["t_offset"] = np.int64(t_offset_us)
-        for column, dtype in _COLUMNS.items():
-            self.file.create_dataset(
-                f"events/{column}",
-                shape=(0,),
-                maxshape=(None,),
-                chunks=(CHUNK,),
-                dtype=dtype,
-                **self._options,
-            )
-        self._pending: dict[str, list[NDArray[Any]]] = {column: [] for column in _COLUMNS}
-        self._num_pending = 0
+        self._columns = {name: self._column(f"events/{name}", dtype) for name, dtype in _COLUMNS.items()}
+        self._index = self._column("ms_to_idx", np.dtype("<u8"))
+        self._index_length = 0
         self._num_events = 0
         self._last_t = 0
-        self._index: list[NDArray[np.uint64]] = []
-        self._index_length = 0
         self._last_frame_t: int | None = None
+        self._frames_checksum = xxhash.xxh3_64()
+
+    def _column(self, name: str, dtype: np.dtype[Any]) -> GrowingColumn:
+        return GrowingColumn(self.file, name, dtype, CHUNK, self._options)
 
     @property
     def num_events(self) -> int:
@@ -124,50 +124,35 @@ class StoreWriter:
         if not len(events):
             return
         t = events.t
-        if int(t[0]) < self._last_t or (len(t) > 1 and bool((t[1:] < t[:-1]).any())):
+        height, width = self.sensor_size
+        backward, outside, bad = check_columns(t, events.x, events.y, events.p, width, height)
+        if int(t[0]) < self._last_t or backward:
             raise FormatError(
                 f"{self.path}: times must be >= 0 and not decrease; after {self._last_t} µs came "
                 f"{int(t[0])}..{int(t[-1])} µs."
             )
-        if (
-            events.x.max() >= self.sensor_size[1]
-            or events.y.max() >= self.sensor_size[0]
-            or events.p.max() > 1
-        ):
+        if outside or bad:
             raise FormatError(
                 f"{self.path}: events outside the sensor {self.sensor_size} or with a polarity above 1."
             )
         self._extend_index(t)
-        for column, parts in self._pending.items():
-            parts.append(np.array(getattr(events, column)))  # a copy: the caller may reuse its buffers
-        self._num_pending += len(t)
+        for name, column in self._columns.items():
+            column.append(getattr(events, name))
         self._num_events += len(t)
         self._last_t = int(t[-1])
-        if self._num_pending >= CHUNK:
-            self._flush(self._num_pending // CHUNK * CHUNK)
 
     def _extend_index(self, t: NDArray[np.int64]) -> None:
         upto = int(t[-1]) // 1000 + 1
         if upto > _LONGEST_INDEX:
             raise UnitError(
                 f"{self.path}: an event at {int(t[-1])} µs, more than 37 hours after time zero. Times "
-                "must be µs "
-                "relative to t_offset_us."
+                "must be µs relative to t_offset_us."
             )
-        if upto > self._index_length:
-            starts = np.arange(self._index_length, upto, dtype=np.int64) * 1000
+        while self._index_length < upto:  # in pieces: hours of silence are long
+            end = min(upto, self._index_length + _INDEX_PIECE)
+            starts = np.arange(self._index_length, end, dtype=np.int64) * 1000
             self._index.append((np.searchsorted(t, starts, side="left") + self._num_events).astype(np.uint64))
-            self._index_length = upto
-
-    def _flush(self, count: int) -> None:
-        for column, parts in self._pending.items():
-            values = parts[0] if len(parts) == 1 else np.concatenate(parts)
-            dataset = self.file[f"events/{column}"]
-            start = dataset.shape[0]
-            dataset.resize(start + count, axis=0)
-            dataset[start:] = values[:count]
-            self._pending[column] = [values[count:]]
-        self._num_pending -= count
+            self._index_length = end
 
     def append_frame(self, t_us: int, image: NDArray[np.uint8]) -> None:
         """Add a gray frame, (H, W) uint8, at a relative time; frames come in time order."""
@@ -193,30 +178,43 @@ class StoreWriter:
         times.resize(k + 1, axis=0)
         data.resize(k + 1, axis=0)
         times[k], data[k] = int(t_us), image
+        self._frames_checksum.update(np.ascontiguousarray(image).data)
         self._last_frame_t = int(t_us)
 
-    def write_triggers(self, triggers: Triggers) -> None:
+    def append_triggers(self, triggers: Triggers) -> None:
         """Store external triggers (once)."""
-        self.file["triggers/t"] = triggers.t_us
-        self.file["triggers/value"] = triggers.value
+        self._store("triggers", t=triggers.t_us, value=triggers.value, channel=triggers.channel)
+
+    def append_imu(self, imu: ImuSamples) -> None:
+        """Store the samples of the inertial sensor (once)."""
+        self._store("imu", t=imu.t_us, accel=imu.accel, gyro=imu.gyro, temperature=imu.temperature)
+
+    def _store(self, group: str, **columns: NDArray[Any]) -> None:
+        for name, values in columns.items():
+            self.file[f"{group}/{name}"] = values
+            checksum = xxhash.xxh3_64(np.ascontiguousarray(values).data).hexdigest()
+            self.file[f"{group}/{name}"].attrs[CHECKSUM] = checksum
 
     def close(self) -> None:
         """Write what is pending and the index, and give the file its name."""
-        if self._num_pending:
-            self._flush(self._num_pending)
-        index = [*self._index, np.array([self._num_events], np.uint64)]
-        values = np.concatenate(index)
-        self.file.create_dataset("ms_to_idx", data=values, chunks=(min(len(values), CHUNK),), **self._options)
+        self._index.append(np.array([self._num_events], np.uint64))
+        for column in (*self._columns.values(), self._index):
+            column.dataset.attrs[CHECKSUM] = column.close()
+        if "frames" in self.file:
+            times = np.ascontiguousarray(self.file["frames/t"][:])
+            self.file["frames/t"].attrs[CHECKSUM] = xxhash.xxh3_64(times.data).hexdigest()
+            self.file["frames/data"].attrs[CHECKSUM] = self._frames_checksum.hexdigest()
+        self.file["t_offset"] = np.int64(self.t_offset_us)
+        self.file.attrs["provenance"] = json.dumps(self.provenance, sort_keys=True)
+        if self.duration_us is not None:
+            self.file.attrs["duration_us"] = int(self.duration_us)
         self.file.close()
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(self._temporary, 0o666 & ~mask)
-        os.replace(self._temporary, self.path)
+        self._pending_file.commit()
 
     def discard(self) -> None:
         """Give up: remove the temporary file."""
         self.file.close()
-        self._temporary.unlink(missing_ok=True)
+        self._pending_file.discard()
 
     def __enter__(self) -> StoreWriter:
         return self

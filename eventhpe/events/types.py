@@ -222,18 +222,49 @@ class Triggers:
     """External trigger edges.
 
     Attributes:
-        t_us: (N,) int64, relative to the recording's t_offset_us (may be negative).
+        t_us: (N,) int64, relative to the recording's t_offset_us (may be negative), non-decreasing.
         value: (N,) uint8; 1 rising edge, 0 falling edge, 2 pulse.
+        channel: (N,) uint8, number of the input.
     """
 
     t_us: NDArray[np.int64]
     value: NDArray[np.uint8]
+    channel: NDArray[np.uint8]
 
     def __post_init__(self) -> None:
-        if self.t_us.shape != self.value.shape or self.t_us.ndim != 1:
-            raise ShapeError(f"Triggers need two (N,) columns; got {self.t_us.shape} and {self.value.shape}.")
-        object.__setattr__(self, "t_us", read_only(self.t_us))
-        object.__setattr__(self, "value", read_only(self.value))
+        shapes = self.t_us.shape, self.value.shape, self.channel.shape
+        if len(set(shapes)) != 1 or self.t_us.ndim != 1:
+            raise ShapeError(f"Triggers need three (N,) columns; got shapes {shapes}.")
+        for name in ("t_us", "value", "channel"):
+            object.__setattr__(self, name, read_only(getattr(self, name)))
+
+    def __len__(self) -> int:
+        return int(self.t_us.shape[0])
+
+
+@dataclass(frozen=True, eq=False)
+class ImuSamples:
+    """Samples of the camera's inertial sensor, in the axes and units that cameras write.
+
+    Attributes:
+        t_us: (N,) int64, relative to the recording's t_offset_us (may be negative), non-decreasing.
+        accel: (N, 3) float32, g.
+        gyro: (N, 3) float32, degrees per second.
+        temperature: (N,) float32, degrees Celsius; NaN where not recorded.
+    """
+
+    t_us: NDArray[np.int64]
+    accel: NDArray[np.float32]
+    gyro: NDArray[np.float32]
+    temperature: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        n = len(self.t_us)
+        shapes = self.accel.shape, self.gyro.shape, self.temperature.shape
+        if shapes != ((n, 3), (n, 3), (n,)):
+            raise ShapeError(f"{n} IMU samples need (N, 3), (N, 3) and (N,) columns; got shapes {shapes}.")
+        for name in ("t_us", "accel", "gyro", "temperature"):
+            object.__setattr__(self, name, read_only(getattr(self, name)))
 
     def __len__(self) -> int:
         return int(self.t_us.shape[0])

@@ -115,6 +115,26 @@ class Camera:
             y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y,
         )
 
+    def undistort(self, uv: ArrayLike, *, iterations: int = 60) -> Array:
+        """(*, 2) pixels of this camera to the pixels where one with the same K and no distortion sees the
+        point.
+
+        Pixels that the distortion model never reaches (beyond where it folds back) give NaN.
+        """
+        uv = np.asarray(uv, dtype=np.float64)
+        seen_y = (uv[..., 1] - self.K[1, 2]) / self.K[1, 1]
+        seen_x = (uv[..., 0] - self.K[0, 2] - self.K[0, 1] * seen_y) / self.K[0, 0]
+        x, y = seen_x, seen_y
+        with np.errstate(over="ignore", invalid="ignore"):
+            for _ in range(iterations):  # the fixed point of x = seen - (distorted(x) - x)
+                distorted_x, distorted_y = self._distort(x, y)
+                x, y = x + 0.7 * (seen_x - distorted_x), y + 0.7 * (seen_y - distorted_y)
+            distorted_x, distorted_y = self._distort(x, y)
+            off = np.hypot((distorted_x - seen_x) * self.K[0, 0], (distorted_y - seen_y) * self.K[1, 1])
+        reached = off < 0.01
+        u = self.K[0, 0] * x + self.K[0, 1] * y + self.K[0, 2]
+        return np.where(reached[..., None], np.stack([u, self.K[1, 1] * y + self.K[1, 2]], axis=-1), np.nan)
+
     def crop(self, left: float, top: float, side: float, out: int) -> Camera:
         """Camera of the square [left, left+side) x [top, top+side) resized to `out` x `out` pixels.
 

@@ -71,7 +71,7 @@ def test_refusals_are_one_line_and_write_nothing(
         ([good, "--calibration", str(tmp_path / "other.yaml")], "CalibrationError: "),
         ([good, "--weights", str(tmp_path / "nowhere")], "MissingAssetError: "),
         ([good, "--weights", str(networks / "flownet")], "capture needs ShapeNet's fixed variant"),
-        ([good, "--stream", "3"], "no event stream 3"),
+        ([good, "--stream", "3"], "no event stream '3'"),
     ):
         assert main(["capture", *weights(networks), *words, "-o", str(out)]) == 2, words
         told = capsys.readouterr()

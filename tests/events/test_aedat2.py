@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from eventhpe.errors import FormatError
-from eventhpe.events.formats.aedat2 import read_header, write_aedat2
+from eventhpe.events.blocks import Columns, Side, read_stored
+from eventhpe.events.formats.aedat2 import Aedat2Writer, open_reader, read_header, write_aedat2
+from eventhpe.events.formats.options import OpenOptions
 from eventhpe.events.open import open_recording
 from eventhpe.events.types import Events
 
@@ -113,7 +115,7 @@ def test_dvs640_bits(tmp_path: Path) -> None:
         assert columns(recording.read()) == [[0, 1], [0, 639], [0, 479], [1, 0]]
 
 
-def test_davis_special_aps_and_imu_words_are_counted_not_read(tmp_path: Path) -> None:
+def test_davis_special_aps_and_imu_words_are_told_apart(tmp_path: Path) -> None:
     aps, imu, falling, rising, pulse = 1 << 31 | 5, 1 << 31 | 3 << 10, 0x402, 0x403, 0x404
     records = [
         (aps, 1),
@@ -124,12 +126,15 @@ def test_davis_special_aps_and_imu_words_are_counted_not_read(tmp_path: Path) ->
         (pulse, 6),
         (davis(5, 6, 0), 7),
     ]
-    with open_recording(write(tmp_path / "a.aedat", DAVIS346, records)) as recording:
+    path = write(tmp_path / "a.aedat", DAVIS346, records)
+    with open_recording(path) as recording:
         assert columns(recording.read()) == [[0, 5], [3, 5], [4, 6], [1, 0]]
-        assert recording.warnings == ("1 APS and 1 IMU words skipped",)
+        assert recording.warnings == ("1 incomplete APS frames skipped", "1 incomplete IMU samples skipped")
         triggers = recording.triggers
         assert triggers is not None
         assert triggers.t_us.tolist() == [2, 3, 4] and triggers.value.tolist() == [0, 1, 2]
+    _, side = read_stored(open_reader(path, OpenOptions("aedat2")))
+    assert side.elements == {"APS words": 1, "IMU words": 1, "special words": 3}
 
 
 @pytest.mark.parametrize("end_mark", [True, False])
@@ -218,11 +223,100 @@ def test_many_blocks_equal_one_block(tmp_path: Path, monkeypatch: pytest.MonkeyP
     events = random_events(3000, (260, 346), step=4_000_000)
     write_aedat2(tmp_path / "a.aedat", events)
     whole = open_recording(tmp_path / "a.aedat").read_raw()
-    monkeypatch.setattr("eventhpe.events.formats.aedat2._BLOCK", 7)
+    monkeypatch.setattr("eventhpe.events.formats.aedat2_words.BLOCK_EVENTS", 7)
     blocks = open_recording(tmp_path / "a.aedat").read_raw()
     assert int(whole.t[-1]) > 1 << 32
     for column in "txyp":
         assert np.array_equal(getattr(whole, column), getattr(blocks, column))
+
+
+def test_writer_by_blocks_equals_writer_at_once(tmp_path: Path) -> None:
+    events = random_events(1000, (180, 240))
+    write_aedat2(tmp_path / "a.aedat", events, chip="DAVIS240")
+    with Aedat2Writer(tmp_path / "b.aedat", (180, 240)) as writer:
+        for i, j in ((0, 300), (300, 300), (300, 999), (999, 1000)):
+            writer.append(events.slice(i, j))
+    assert (tmp_path / "b.aedat").read_bytes() == (tmp_path / "a.aedat").read_bytes()
+    with (
+        pytest.raises(FormatError, match="must not decrease"),
+        Aedat2Writer(tmp_path / "c", (180, 240)) as writer,
+    ):
+        writer.append(events.slice(500, 600))
+        writer.append(events.slice(0, 5))
+    with pytest.raises(FormatError, match="256x128"):
+        Aedat2Writer(tmp_path / "c", (128, 256))
+    with Aedat2Writer(tmp_path / "d.aedat", (180, 240), comment="by\r\nme") as writer:
+        writer.append(events)
+    assert b"\r\n# by me\r\n" in (tmp_path / "d.aedat").read_bytes()
+    assert np.array_equal(open_recording(tmp_path / "d.aedat").read().x, events.x)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.aedat", "b.aedat", "d.aedat"]
+
+
+def test_several_dvs128_in_one_file(tmp_path: Path) -> None:
+    chip = "ch.unizh.ini.jaer.chip.multicamera.MultiDVS128CameraChip"
+    records = [(k % 3 << 24 | k << 8 | 5 << 1, 10 + k) for k in range(30)] + [(2 << 24 | 0x8000, 50)]
+    path = write(tmp_path / "a.aedat", chip, records)
+    raw, side = read_stored(open_reader(path, OpenOptions("aedat2")))
+    assert raw.camera.tolist() == [k % 3 for k in range(30)]
+    assert raw.y.tolist() == [127 - k for k in range(30)] and set(raw.x.tolist()) == {122}
+    triggers = side.triggers(0)
+    assert triggers is not None and triggers.t_us.tolist() == [50]
+
+
+@pytest.mark.parametrize("chip", [DAVIS346, DVS128, MULTI])
+def test_reader_equals_plain_numpy_over_chunk_and_block_borders(
+    tmp_path: Path, chip: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eventhpe.events.formats.aedat2_words.BLOCK_EVENTS", 5000)
+    monkeypatch.setattr("eventhpe.events.formats.aedat2_words.STEP", 3000)
+    rng = np.random.default_rng(5)
+    n = 20_000
+    address = rng.integers(0, 1 << 31, n) & ~0x400
+    address[::4001] |= 0x400 if chip != DVS128 else 0  # few, so that both ways through the kernel are taken
+    t = np.cumsum(rng.integers(0, 1_000_000, n))  # wraps twice
+    t[7000] -= 500_000
+    if chip == DVS128:
+        address &= 0x7FFF
+        address[::4001] |= 0x8000
+    path = write(
+        tmp_path / "a.aedat", chip, list(zip(address.tolist(), (t & 0xFFFFFFFF).tolist(), strict=True))
+    )
+    raw, side = read_stored(open_reader(path, OpenOptions("aedat2")))
+    special = address & (0x8000 if chip == DVS128 else 0x400) != 0
+    a = address[~special]
+    expected = (
+        (127 - (a >> 1 & 127), 127 - (a >> 8 & 127), 1 - (a & 1), a * 0)
+        if chip == DVS128
+        else (
+            345 - (a >> 12 & 0x3FF),
+            259 - (a >> 22 & 0x1FF),
+            a >> 11 & 1,
+            a & 15 if chip == MULTI else a * 0,
+        )
+    )
+    assert int(t[-1]) > 2 << 32
+    assert np.array_equal(raw.t, t[~special])
+    for column, values in zip("x y p camera".split(), expected, strict=True):
+        got = getattr(raw, column)
+        assert np.array_equal(got, values.astype(got.dtype))
+    triggers = side.triggers(0)
+    assert triggers is not None and triggers.t_us.tolist() == sorted(t[special].tolist())
+
+
+def test_blocks_do_not_depend_on_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eventhpe.events.formats.aedat2_words.BLOCK_EVENTS", 100)
+    write_aedat2(tmp_path / "a.aedat", random_events(950, (260, 346), step=30_000_000))
+    reader = open_reader(tmp_path / "a.aedat", OpenOptions("aedat2"))
+    raw, _ = read_stored(reader)
+    checkpoints, at = [], reader.first()
+    while at is not None:
+        checkpoints.append(at)
+        _, at = reader.decode(at, Columns(), Side())
+    assert len(checkpoints) == 10
+    for k in reversed(range(10)):
+        out = Columns()
+        n, _ = pickle.loads(pickle.dumps(reader)).decode(checkpoints[k], out, Side())
+        assert np.array_equal(out.t[:n], raw.t[100 * k : 100 * k + n])
 
 
 def test_cut_at_every_byte(tmp_path: Path) -> None:
@@ -231,14 +325,14 @@ def test_cut_at_every_byte(tmp_path: Path) -> None:
     write_aedat2(path, events)
     content = path.read_bytes()
     header = read_header(path).length
-    full = columns(open_recording(path).read())
+    full = columns(open_recording(path, format="aedat2").read())
     for size in range(len(content)):
         path.write_bytes(content[:size])
         if size < header - len(b"#End Of ASCII Header\r\n"):
             with pytest.raises(FormatError):
-                open_recording(path)
+                open_recording(path, format="aedat2")
             continue
-        with open_recording(path) as recording:
+        with open_recording(path, format="aedat2") as recording:
             if size < header:
                 assert recording.num_events <= 2  # half an end mark may pass for records
                 continue
@@ -261,7 +355,7 @@ def test_random_damage_gives_a_result_or_a_format_error(tmp_path: Path) -> None:
             damaged[position] = rng.integers(0, 256)
         path.write_bytes(damaged)
         try:
-            with open_recording(path) as recording:
+            with open_recording(path, format="aedat2") as recording:
                 events = recording.read()
                 recording.info()
         except FormatError:

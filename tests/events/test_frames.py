@@ -17,6 +17,7 @@ from eventhpe.events.frames import (
     polarity_frame,
 )
 from eventhpe.events.types import Events
+from tests.events import grid_twins
 
 SIZE = (9, 12)
 T0, T1 = 100, 1_100
@@ -28,45 +29,6 @@ def random_events(n: int, seed: int = 0, size: tuple[int, int] = SIZE) -> Events
     return Events.from_columns(
         t, rng.integers(0, size[1], n), rng.integers(0, size[0], n), rng.integers(0, 2, n), size
     )
-
-
-def reference_bin(t: int, t0: int, t1: int, bins: int) -> int:
-    """Which of `bins` equal half-open bins, by comparison of exact fractions."""
-    return max(b for b in range(bins) if (t - t0) * bins >= b * (t1 - t0))
-
-
-def reference_counts(events: Events, bins: int, t0: int, t1: int) -> np.ndarray:
-    out = np.zeros((2 * bins, *events.sensor_size), np.float32)
-    for t, x, y, p in zip(events.t, events.x, events.y, events.p, strict=True):
-        out[2 * reference_bin(int(t), t0, t1, bins) + p, y, x] += 1
-    return out
-
-
-def reference_crop(
-    events: Events, left: float, top: float, side: float, out_px: int, bins: int
-) -> np.ndarray:
-    """Sum of box overlaps, cell by cell."""
-    out = np.zeros((2 * bins, out_px, out_px))
-    scale = out_px / side
-
-    def shares(pixel: int, start: float) -> np.ndarray | None:
-        centre = pixel + 0.5 - start
-        if not 0 <= centre < side:
-            return None
-        cells = np.arange(out_px)
-        if scale <= 1:
-            return (cells == min(int(centre * scale), out_px - 1)).astype(float)
-        overlap = np.minimum(cells + 1, (pixel + 1 - start) * scale) - np.maximum(
-            cells, (pixel - start) * scale
-        )
-        overlap = np.maximum(overlap, 0)
-        return overlap / overlap.sum()
-
-    for t, x, y, p in zip(events.t, events.x, events.y, events.p, strict=True):
-        column, row = shares(int(x), left), shares(int(y), top)
-        if column is not None and row is not None:
-            out[2 * reference_bin(int(t), T0, T1, bins) + p] += row[:, None] * column[None, :]
-    return out
 
 
 def test_count_and_polarity_frames() -> None:
@@ -81,7 +43,7 @@ def test_count_and_polarity_frames() -> None:
 def test_polarity_counts(bins: int) -> None:
     events = random_events(400, bins)
     got = polarity_counts(events, bins, t0_us=T0, t1_us=T1)
-    assert got.dtype == np.float32 and np.array_equal(got, reference_counts(events, bins, T0, T1))
+    assert got.dtype == np.float32 and np.array_equal(got, grid_twins.polarity_counts(events, bins, T0, T1))
 
 
 def test_binary_bins_borders_are_half_open() -> None:
@@ -97,7 +59,7 @@ def test_binary_bins_borders_are_half_open() -> None:
 def test_binary_bins_of_an_uneven_window() -> None:
     events = random_events(300, 5)
     t1 = T1 + 3  # 1003 µs into 8 bins
-    counts = reference_counts(events, 8, T0, t1).reshape(8, 2, *SIZE).sum(axis=1)
+    counts = grid_twins.polarity_counts(events, 8, T0, t1).reshape(8, 2, *SIZE).sum(axis=1)
     assert np.array_equal(binary_bins(events, T0, t1), counts > 0)
 
 
@@ -125,7 +87,8 @@ def test_crop_equals_the_slow_twin(crop: tuple[float, float, float, int, int, in
     left, top, side, out_px, bins, seed = crop
     events = random_events(30, seed)
     got = crop_counts(events, t0_us=T0, t1_us=T1, left=left, top=top, side=side, out_px=out_px, num_bins=bins)
-    np.testing.assert_allclose(got, reference_crop(events, left, top, side, out_px, bins), atol=2e-4)
+    expected = grid_twins.crop_counts(events, bins, T0, T1, left=left, top=top, side=side, out_px=out_px)
+    np.testing.assert_allclose(got, expected, atol=2e-4)
     inside = (
         (events.x + 0.5 - left >= 0) & (events.x + 0.5 - left < side)
         & (events.y + 0.5 - top >= 0) & (events.y + 0.5 - top < side)

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from eventhpe.errors import FormatError, UnitError
+from eventhpe.events.conversion import convert
 from eventhpe.events.open import open_recording
 from eventhpe.events.recording import Recording
-from eventhpe.events.store import convert
 from eventhpe.events.types import Events
 
 TIMES = [0, 1, 5, 5, 5, 6, 30, 31, 31, 45]

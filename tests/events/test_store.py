@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from eventhpe.errors import FormatError, ShapeError, UnitError
+from eventhpe.events.conversion import convert
 from eventhpe.events.open import open_recording
 from eventhpe.events.recording import Recording
-from eventhpe.events.store import convert
 from eventhpe.events.store_writer import StoreWriter
 from eventhpe.events.types import Events, Triggers
 
@@ -63,7 +63,7 @@ def test_round_trip_in_pieces(tmp_path: Path, compression: str) -> None:
 
 
 def test_gzip_needs_no_plugin(tmp_path: Path) -> None:
-    path = convert(Recording.from_events(random_events(1000)), tmp_path / "a.h5", compression="gzip")
+    path = convert(Recording.from_events(random_events(1000)), tmp_path / "a.h5", compression="gzip").path
     code = "import h5py, sys; print(int(h5py.File(sys.argv[1])['events/t'][:].sum()))"
     done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
     assert int(done.stdout) == int(random_events(1000).t.sum())
@@ -76,7 +76,9 @@ def test_frames_triggers_and_silence_survive_conversion(tmp_path: Path) -> None:
         writer.append(random_events(50))
         for k, image in enumerate(images):
             writer.append_frame(1000 * k, image)
-        writer.write_triggers(Triggers(np.array([5, 9]), np.array([1, 0], np.uint8)))
+        writer.append_triggers(
+            Triggers(np.array([5, 9]), np.array([1, 0], np.uint8), np.array([0, 3], np.uint8))
+        )
     with open_recording(first) as recording:
         convert(recording, second)
     for path in (first, second):
@@ -84,6 +86,7 @@ def test_frames_triggers_and_silence_survive_conversion(tmp_path: Path) -> None:
             assert recording.frames is not None and recording.frames.t_us.tolist() == [0, 1000, 2000]
             assert np.array_equal(recording.frames.images, images)
             assert recording.triggers is not None and recording.triggers.value.tolist() == [1, 0]
+            assert recording.triggers.channel.tolist() == [0, 3]
             assert recording.end_us == 90_000
             assert len(list(recording.windows("time", duration_us=10_000))) == 9
 
@@ -252,7 +255,7 @@ def test_claimed_size_without_data_is_refused(tmp_path: Path) -> None:
 
 
 def test_cut_store_is_refused(tmp_path: Path) -> None:
-    path = convert(Recording.from_events(random_events(1000)), tmp_path / "a.h5")
+    path = convert(Recording.from_events(random_events(1000)), tmp_path / "a.h5").path
     content = path.read_bytes()
     for size in (9, 100, len(content) // 2, len(content) - 1):
         path.write_bytes(content[:size])

@@ -100,4 +100,4 @@ def test_small_types_check_shapes() -> None:
     with pytest.raises(ShapeError):
         VoxelGrid(np.zeros((3, 3), np.float32), 0, 1)
     with pytest.raises(ShapeError):
-        Triggers(np.zeros(2, np.int64), np.zeros(3, np.uint8))
+        Triggers(np.zeros(2, np.int64), np.zeros(3, np.uint8), np.zeros(2, np.uint8))

@@ -102,3 +102,14 @@ def test_arrays_are_copied_and_read_only() -> None:
     assert cam.K[0, 0] == 100
     with pytest.raises(ValueError, match="read-only"):
         cam.K[0, 0] = 2
+
+
+def test_undistort_undoes_distortion():
+    dist = np.array([-0.35, 0.12, 0.002, -0.001, 0.01])
+    camera = Camera(K=np.array([[210.0, 0.5, 170], [0, 208, 131], [0, 0, 1]]), size=(260, 346), dist=dist)
+    ideal = Camera(K=camera.K, size=camera.size)
+    rng = np.random.default_rng(0)
+    points = np.stack([rng.uniform(-0.6, 0.6, 400), rng.uniform(-0.5, 0.5, 400), np.ones(400)], -1)
+    assert np.abs(camera.undistort(camera.project(points)) - ideal.project(points)).max() < 0.02
+    assert np.allclose(ideal.undistort([[3.0, 4.0]]), [[3.0, 4.0]])
+    assert np.isnan(camera.undistort([[5000.0, 5000.0]])).all()

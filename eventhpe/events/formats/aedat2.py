@@ -7,74 +7,39 @@ address bit 0 for OFF. Rules: jAER and libcaer sources (docs/formats.md).
 
 from __future__ import annotations
 
-import os
-import tempfile
-from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from eventhpe.atomic import PendingFile
 from eventhpe.errors import FormatError
-from eventhpe.events import kernels_decode as kernels
+from eventhpe.events import kernels_aedat as kernels
+from eventhpe.events.blocks import Checkpoint, Side
+from eventhpe.events.formats.aedat2_frames import DavisWords, load_frame
+from eventhpe.events.formats.aedat2_words import Header, RecordReader, layout_of, read_header
+from eventhpe.events.formats.options import OpenOptions
 from eventhpe.events.formats.sensors import AEDAT2_SENSORS, Sensor, sensor_by_name, sensor_of_chip
-from eventhpe.events.memory import MemoryBackend
-from eventhpe.events.types import Events, RawEvents
+from eventhpe.events.types import Events
 
-_LAYOUTS = {"dvs128": kernels.LAYOUT_DVS128, "davis": kernels.LAYOUT_DAVIS, "dvs640": kernels.LAYOUT_DVS640}
 _CHIP_CLASSES = {
     "dvs128": "ch.unizh.ini.jaer.chip.retina.DVS128",
     "davis346": "eu.seebetter.ini.chips.davis.Davis346blue",
     "davis240": "eu.seebetter.ini.chips.davis.DAVIS240C",
     "davis640": "eu.seebetter.ini.chips.davis.Davis640",
 }
-_LONGEST_LINE = 64 * 1024
-_LONGEST_HEADER = 32 * 1024 * 1024
-_BLOCK = 1 << 20  # records per block
-_END_MARKS = (b"endofasciiheader", b"endofheader")
+_WRITABLE = ("DVS128", "DAVIS240", "DAVIS346", "DAVIS640")
+_WRITE_BLOCK = 1 << 17  # events
 
 
-@dataclass(frozen=True)
-class Header:
-    """Text header: where data start, and the Java class of the chip ("" if the file does not say)."""
+def choose_sensor(path: Path, chip: str, override: str | None) -> Sensor:
+    """The sensor the user names, else that of the chip in the header.
 
-    length: int
-    chip: str
-
-
-def _is_header_line(line: bytes) -> bool:
-    """Text, tabs and any 8-bit letters; control characters mean that these are data."""
-    return line.startswith(b"#") and not any((c < 0x20 and c != 0x09) or c == 0x7F for c in line)
-
-
-def read_header(path: Path) -> Header:
-    """Find the end of the header.
-
-    The format has no reliable end mark: newer jAER writes `#End Of ASCII Header`, older files just stop
-    having `#` lines, and a first address byte 0x23 is a `#` too. A "line" with control characters or without
-    CR LF is data.
+    Raises:
+        FormatError: no address layout is known for it.
     """
-    chip = ""
-    with path.open("rb") as file:
-        first = file.readline(_LONGEST_LINE)
-        if not first.startswith(b"#!AER-DAT2"):
-            raise FormatError(f"{path}: not an AEDAT 2.0 file; the first line is {first[:40]!r}.")
-        end = b"\r\n" if first.endswith(b"\r\n") else b"\n"
-        length = len(first)
-        while length < _LONGEST_HEADER:
-            line = file.readline(_LONGEST_LINE)
-            if not line.endswith(end) or not _is_header_line(line[: -len(end)]):
-                break
-            length += len(line)
-            text = line[1:].strip()
-            if text.startswith(b"AEChip:"):
-                chip = text[7:].decode("latin-1").strip()
-            if text.lower().replace(b" ", b"") in _END_MARKS:
-                break
-    return Header(length, chip)
-
-
-def _choose_sensor(path: Path, chip: str, override: str | None) -> Sensor:
     if override is not None:
         sensor = sensor_by_name(override)
         if not sensor.aedat2_layout:
@@ -84,7 +49,7 @@ def _choose_sensor(path: Path, chip: str, override: str | None) -> Sensor:
             )
         return sensor
     known = sensor_of_chip(chip) if chip else None
-    if known is None:
+    if known is None or not known.aedat2_layout:
         said = (
             f"the header names the chip {chip!r}, which is not known" if chip else "the header names no chip"
         )
@@ -95,151 +60,182 @@ def _choose_sensor(path: Path, chip: str, override: str | None) -> Sensor:
     return known
 
 
-def _decode(
-    path: Path, header: Header, sensor: Sensor
-) -> tuple[RawEvents, NDArray[np.int64], NDArray[np.uint8], NDArray[np.int64], int]:
-    size = path.stat().st_size
-    num_records, rest = divmod(size - header.length, 8)
-    height, width = sensor.size
-    layout = _LAYOUTS[sensor.aedat2_layout]
-    camera_mask = 0xF if sensor.cameras > 1 else 0
-    state = np.zeros(kernels.STATE_SIZE, np.int64)
-    state[kernels.STATE_LAST_WORD_TIME] = -1
-    state[kernels.STATE_LAST_EVENT_TIME] = kernels.INITIAL_TIME
-    t = np.empty(num_records, np.int64)
-    x, y = np.empty(num_records, np.uint16), np.empty(num_records, np.uint16)
-    p, camera = np.empty(num_records, np.uint8), np.empty(num_records, np.uint8)
-    block = min(num_records, _BLOCK)
-    special_t, special_value = np.empty(block, np.int64), np.empty(block, np.uint8)
-    specials: list[tuple[NDArray[np.int64], NDArray[np.uint8]]] = []
-    n = 0
-    with path.open("rb") as file:
-        file.seek(header.length)
-        for start in range(0, num_records, _BLOCK):
-            words = np.fromfile(file, np.uint32, 2 * min(_BLOCK, num_records - start))
-            got, m = kernels.decode_aedat2(
-                words, layout, width, height, camera_mask,
-                t[n:], x[n:], y[n:], p[n:], camera[n:], special_t, special_value, state,
-            )  # fmt: skip
-            n += got
-            if m:
-                specials.append((special_t[:m].copy(), special_value[:m].copy()))
-    trigger_t = np.concatenate([s[0] for s in specials]) if specials else np.zeros(0, np.int64)
-    trigger_value = np.concatenate([s[1] for s in specials]) if specials else np.zeros(0, np.uint8)
-    raw = RawEvents(t[:n], x[:n], y[:n], p[:n], camera[:n], sensor.size)
-    return raw, trigger_t, trigger_value, state, rest
+class Aedat2Reader(RecordReader):
+    """An AEDAT 2.0 file."""
+
+    format = "AEDAT 2.0"
+    record_bytes = 8
+    _word = np.uint64
+
+    def __init__(self, path: Path, header: Header, sensor: Sensor) -> None:
+        super().__init__(path, header.length, sensor)
+        self._imu_scales = header.imu_scales
+
+    def _unpack(self, numbers: Checkpoint) -> DavisWords | None:
+        return DavisWords(self._sensor.cameras, numbers) if self._sensor.aedat2_layout == "davis" else None
+
+    def _pack(self, state: DavisWords | None) -> Checkpoint:
+        return state.numbers() if state is not None else ()
+
+    def _end(self, state: DavisWords | None, side: Side) -> None:
+        if state is not None:
+            state.end(side)
+
+    def _decode_words(
+        self,
+        words: NDArray[Any],
+        first_record: int,
+        clock: NDArray[np.int64],
+        state: DavisWords | None,
+        events: tuple[NDArray[Any], ...],
+        others: tuple[NDArray[Any], ...],
+        side: Side,
+    ) -> int:
+        (t, x, y, p, camera), (other, other_t) = events, others
+        n, m = kernels.decode_aedat2(words, self._layout, t, x, y, p, camera, other, other_t, clock)
+        if m:
+            other, other_t = other[:m], other_t[:m]
+            if state is not None:
+                state.collect(words, self._layout, other, other_t, first_record, self._imu_scales, side)
+            elif self._sensor.aedat2_layout == "dvs128":
+                side.elements["special words"] += m
+                side.add_triggers(other_t, np.ones(m, np.uint8))
+            else:
+                side.lose("words that are no events skipped", m)
+        return int(n)
+
+    def load_frame(self, ref: tuple[Any, ...]) -> NDArray[np.uint8]:
+        return load_frame(self.path, self._header_bytes, self._layout, self._sensor.cameras, ref)
 
 
-class Aedat2Backend(MemoryBackend):
-    """An AEDAT 2.0 file, decoded into memory as a whole when opened (block by block, 14 bytes per event)."""
+def open_reader(path: Path, options: OpenOptions) -> Aedat2Reader:
+    """An AEDAT 2.0 file.
 
-    def __init__(self, path: Path, sensor: str | None = None, stream: int | str | None = None) -> None:
-        self._arguments = (path, sensor, stream)
-        header = read_header(path)
-        camera_type = _choose_sensor(path, header.chip, sensor)
-        raw, trigger_t, trigger_value, state, rest = _decode(path, header, camera_type)
-        notes = []
-        if rest:
-            notes.append(f"{rest} bytes at the end are no complete record; ignored")
-        aps, imu = int(state[kernels.STATE_APS]), int(state[kernels.STATE_IMU])
-        if aps or imu:
-            notes.append(f"{aps:,} APS and {imu:,} IMU words skipped")
-        streams: tuple[str, ...] = ("events",)
-        camera: int | None = None
-        if camera_type.cameras > 1:
-            streams, camera, note = _choose_camera(path, raw, camera_type.cameras, stream)
-            notes.extend(note)
-        elif stream not in (None, 0, "0", "events"):
-            raise FormatError(f"{path}: no event stream {stream!r}; this file holds one camera.")
-        super().__init__(
-            "AEDAT 2.0",
-            str(path),
-            raw,
-            camera=camera,
-            streams=streams,
-            warnings=tuple(notes),
-            triggers=(trigger_t, trigger_value) if len(trigger_t) else None,
-        )
-
-    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
-        return type(self), self._arguments
+    Raises:
+        FormatError: another format, or a camera that is not known (say it with `options.sensor`).
+    """
+    header = read_header(path)
+    return Aedat2Reader(path, header, choose_sensor(path, header.chip, options.sensor))
 
 
-def _choose_camera(
-    path: Path, raw: RawEvents, cameras: int, stream: int | str | None
-) -> tuple[tuple[str, ...], int, list[str]]:
-    from eventhpe.events.recording import check_stream
+def _writable(chip: str) -> Sensor:
+    sensor = sensor_by_name(chip)
+    if sensor.name.lower() not in _CHIP_CLASSES:
+        raise FormatError(f"cannot write AEDAT 2.0 for {chip!r}; choose one of {', '.join(_WRITABLE)}.")
+    return sensor
 
-    names = tuple(f"camera{k}" for k in range(cameras))
-    counts = np.bincount(raw.camera, minlength=cameras)
-    chosen = check_stream(stream, names, str(path))
-    notes = []
-    if chosen is None:
-        chosen = int(np.argmax(counts[:cameras]))
-        notes.append(
-            f"{cameras} cameras in this file; reading {names[chosen]}, which has most events (choose "
-            "with stream=)"
-        )
-    stray = int(counts[cameras:].sum())
-    if stray:
-        notes.append(f"{stray:,} events with a camera number above {cameras - 1} dropped")
-    return names, chosen, notes
+
+def _chip_of_size(path: Path, size: tuple[int, int]) -> str:
+    for chip in _WRITABLE:
+        if sensor_by_name(chip).size == size:
+            return chip
+    raise FormatError(
+        f"{path}: AEDAT 2.0 is written for sensors of 128x128, 240x180, 346x260 and 640x480 pixels; "
+        f"the events have {size[1]}x{size[0]}."
+    )
+
+
+class Aedat2Writer:
+    """Write events as AEDAT 2.0, block by block, exactly what the reader above reads back.
+
+    The file takes its name when it is closed; as a context manager, when the block ends without an exception.
+
+    Args:
+        path: file to write.
+        sensor_size: (H, W) of all events.
+        chip: "DAVIS346", "DAVIS240", "DAVIS640" or "DVS128"; None: by the sensor size.
+        t_offset_us: added to every time; the first time must fit into 32 bits, later ones may wrap.
+        comment: a line for the header.
+    Raises:
+        FormatError: unknown chip, wrong sensor size.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        sensor_size: tuple[int, int],
+        *,
+        chip: str | None = None,
+        t_offset_us: int = 0,
+        comment: str = "",
+    ) -> None:
+        self._path = Path(path)
+        sensor = _writable(chip or _chip_of_size(self._path, sensor_size))
+        if sensor_size != sensor.size:
+            raise FormatError(f"{path}: {chip} has sensor_size {sensor.size}; the events have {sensor_size}.")
+        self._size, self._layout, self._offset = sensor.size, layout_of(sensor), np.int64(t_offset_us)
+        self._last: int | None = None
+        self._words = np.empty(2 * _WRITE_BLOCK, np.uint32)
+        self._pending = PendingFile(self._path)
+        self._file = self._pending.temporary.open("wb")
+        lines = [
+            "#!AER-DAT2.0",
+            "# This is a raw AE data file - do not edit",
+            "# Data format is int32 address, int32 timestamp (8 bytes total), repeated for each event",
+            "# Timestamps tick is 1 us",
+            "# written by eventhpe",
+            *(["# " + " ".join(comment.split())] if comment else []),
+            f"# AEChip: {_CHIP_CLASSES[sensor.name.lower()]}",
+            "#End Of ASCII Header",
+        ]
+        self._file.write("".join(line + "\r\n" for line in lines).encode("ascii", "replace"))
+
+    def append(self, events: Events) -> None:
+        """Write the next events.
+
+        Raises:
+            FormatError: times that 32 bits cannot carry, gaps that hide a wrap, events outside the sensor.
+        """
+        height, width = self._size
+        if events.sensor_size != self._size:
+            raise FormatError(
+                f"{self._path}: made for sensor_size {self._size}; got events of {events.sensor_size}."
+            )
+        for i in range(0, len(events), _WRITE_BLOCK):
+            part = events.slice(i, min(i + _WRITE_BLOCK, len(events)))
+            if part.x.max() >= width or part.y.max() >= height or part.p.max() > 1:
+                raise FormatError(
+                    f"{self._path}: events outside the {width}x{height} sensor or with a polarity above 1."
+                )
+            t = part.t + self._offset
+            if self._last is None and not 0 <= int(t[0]) < 1 << 32:
+                raise FormatError(
+                    f"{self._path}: AEDAT 2.0 starts within 32-bit µs; the first event is at {t[0]} µs. Use "
+                    "t_offset_us."
+                )
+            gaps = np.diff(t, prepend=t[0] if self._last is None else np.int64(self._last))
+            if int(gaps.min()) < 0 or int(gaps.max()) >= 1 << 31:
+                raise FormatError(
+                    f"{self._path}: times must not decrease nor pause for 2^31 µs; 32 bits cannot carry that."
+                )
+            self._last = int(t[-1])
+            words = self._words[: 2 * len(t)]
+            kernels.encode_aedat2(t, part.x, part.y, part.p, self._layout, words)
+            self._file.write(words.data)
+
+    def close(self) -> None:
+        """Complete the file and give it its name."""
+        self._file.close()
+        self._pending.commit()
+
+    def discard(self) -> None:
+        """Give up and remove what was written."""
+        self._file.close()
+        self._pending.discard()
+
+    def __enter__(self) -> Aedat2Writer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.discard()
 
 
 def write_aedat2(path: str | Path, events: Events, *, chip: str = "DAVIS346", t_offset_us: int = 0) -> None:
-    """Write events as AEDAT 2.0, exactly what the reader above reads back.
-
-    Args:
-        path: file to write (through a temporary file in the same folder).
-        events: N events; sensor_size must be that of the chip.
-        chip: "DAVIS346", "DAVIS240", "DAVIS640" or "DVS128".
-        t_offset_us: added to every time; the first time must fit into 32 bits, later ones may wrap.
-    Raises:
-        FormatError: unknown chip, wrong sensor size, times that 32 bits cannot carry, gaps that hide a wrap.
-    """
-    path = Path(path)
-    sensor = sensor_by_name(chip)
-    java_class = _CHIP_CLASSES.get(sensor.name.lower())
-    if java_class is None:
-        raise FormatError(
-            f"cannot write AEDAT 2.0 for {chip!r}; choose DAVIS346, DAVIS240, DAVIS640 or DVS128."
-        )
-    if events.sensor_size != sensor.size:
-        raise FormatError(
-            f"{path}: {chip} has sensor_size {sensor.size}; the events have {events.sensor_size}."
-        )
-    t = events.t + np.int64(t_offset_us)
-    if len(t):
-        if not 0 <= int(t[0]) < 1 << 32:
-            raise FormatError(
-                f"{path}: AEDAT 2.0 starts within 32-bit µs; the first event is at {t[0]} µs. Use "
-                "t_offset_us."
-            )
-        gaps = np.diff(t)
-        if gaps.size and (int(gaps.min()) < 0 or int(gaps.max()) >= 1 << 31):
-            raise FormatError(
-                f"{path}: times must not decrease nor pause for 2^31 µs; 32 bits cannot carry that."
-            )
-    words = np.empty(2 * len(t), np.uint32)
-    kernels.encode_aedat2(
-        t, events.x, events.y, events.p, _LAYOUTS[sensor.aedat2_layout], sensor.size[1], sensor.size[0], words
-    )
-    header = (
-        "#!AER-DAT2.0\r\n"
-        "# This is a raw AE data file - do not edit\r\n"
-        "# Data format is int32 address, int32 timestamp (8 bytes total), repeated for each event\r\n"
-        "# Timestamps tick is 1 us\r\n"
-        "# written by eventhpe\r\n"
-        f"# AEChip: {java_class}\r\n"
-        "#End Of ASCII Header\r\n"
-    )
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(header.encode("ascii"))
-            file.write(words.tobytes())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    """Write all events at once; arguments and errors as in `Aedat2Writer`."""
+    with Aedat2Writer(path, events.sensor_size, chip=chip, t_offset_us=t_offset_us) as writer:
+        writer.append(events)

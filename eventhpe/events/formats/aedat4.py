@@ -1,259 +1,267 @@
-"""AEDAT 4.0 (DV, dv-processing, new jAER): events, gray frames and triggers."""
+"""AEDAT 4.0 (DV, dv-processing, new jAER): events, gray frames, IMU samples, triggers, packet by packet."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eventhpe.errors import FormatError
-from eventhpe.events import kernels_decode as kernels
+from eventhpe.events import kernels_aedat4 as kernels
+from eventhpe.events.blocks import BLOCK_EVENTS, BlockReader, Checkpoint, Columns, Frame, Side
 from eventhpe.events.formats import aedat4_container as container
+from eventhpe.events.formats import aedat4_side as beside
 from eventhpe.events.formats import flatbuffer
+from eventhpe.events.formats.aedat4_recovery import find_packet, packed_size
+from eventhpe.events.formats.options import OpenOptions
 from eventhpe.events.formats.sensors import sensor_by_name
-from eventhpe.events.memory import MemoryBackend
-from eventhpe.events.recording import check_stream
-from eventhpe.events.types import RawEvents
 
-# Codes of the format -> 1 rising, 0 falling, 2 pulse. Resets and frame or exposure marks are no triggers.
-_TRIGGER_VALUES = {1: 1, 2: 0, 3: 2, 4: 1, 5: 0}
-_GRAY, _BGR, _BGRA = 0, 16, 24
-_CHANNELS = {_GRAY: 1, _BGR: 3, _BGRA: 4}
-
-
-@dataclass
-class _Contents:
-    """What one pass over the packets collects."""
-
-    columns: dict[int, list[tuple[NDArray[Any], ...]]] = field(default_factory=dict)
-    frame_packets: list[tuple[int, container.Packet]] = field(default_factory=list)
-    triggers: list[tuple[int, int]] = field(default_factory=list)
-    num_imu: int = 0
-    skipped_types: set[str] = field(default_factory=set)
-    damaged: list[str] = field(default_factory=list)
+# A block ends after this many bytes of packets, though it may hold few events (frames, silence).
+_BLOCK_BYTES = 32 << 20
+# Packets looked at to find streams that the header does not tell.
+_PEEK_PACKETS, _PEEK_BYTES = 64, 16 << 20
+# Compressions that the kernels undo themselves, by the number of the header.
+_PACKING = {0: kernels.PLAIN, 1: kernels.LZ4, 2: kernels.LZ4_HIGH}
+_DAMAGED = "damaged packets skipped"
 
 
-def _event_columns(buffer: bytes, flip_height: int) -> tuple[NDArray[Any], ...]:
-    start, count = flatbuffer.Table.root(buffer).vector(0, 16)
-    words = np.frombuffer(buffer, np.int64, 2 * count, start)
-    if not words.flags.aligned:
-        words = words.copy()
-    t = np.empty(count, np.int64)
-    x, y, p = np.empty(count, np.uint16), np.empty(count, np.uint16), np.empty(count, np.uint8)
-    kernels.copy_aedat4(words, flip_height, t, x, y, p, kernels.INITIAL_TIME)
-    return t, x, y, p
+def open_reader(path: Path, options: OpenOptions) -> Aedat4Reader:
+    """An AEDAT 4.0 file; `options.sensor` replaces the sizes that the header tells.
+
+    Raises:
+        FormatError: not AEDAT 4.0, a damaged header, no event stream, or no sensor size.
+    """
+    return Aedat4Reader(path, options.sensor)
 
 
-def _frame_time(table: flatbuffer.Table) -> int:
-    t, begin, end = (table.integer(k, "<q") for k in (0, 3, 4))
-    return (begin + end) // 2 if 0 < begin <= end else t
+class Aedat4Reader(BlockReader):
+    """Walks the packets in stored order; the table at the end of the file is not needed.
 
+    Checkpoint: byte of a packet, packets before it, damaged packets before it.
+    """
 
-def _decode_frame(buffer: bytes, size: tuple[int, int] | None) -> NDArray[np.uint8]:
-    """(H, W) uint8 gray image, placed on the sensor when the frame is a part of it."""
-    table = flatbuffer.Table.root(buffer)
-    code = table.integer(5, "<b")
-    width, height, left, top = (table.integer(k, "<h") for k in (6, 7, 8, 9))
-    start, count = table.vector(10, 1)
-    channels = _CHANNELS.get(code)
-    if channels is None or width <= 0 or height <= 0 or width * height * channels != count:
-        raise FormatError(
-            f"a frame of {width}x{height} pixels, format {code}, carries {count} bytes; not understood."
-        )
-    pixels = np.frombuffer(buffer, np.uint8, count, start).reshape(height, width, channels)
-    if channels == 1:
-        image = pixels[:, :, 0]
-    else:  # ITU-R BT.601 luma in integers
-        blue, green, red = (pixels[:, :, k].astype(np.uint32) for k in range(3))
-        image = ((29 * blue + 150 * green + 77 * red + 128) >> 8).astype(np.uint8)
-    if size is None or (height, width) == size:
-        return np.ascontiguousarray(image)
-    if left < 0 or top < 0 or top + height > size[0] or left + width > size[1]:
-        raise FormatError(
-            f"a frame of {width}x{height} at ({left}, {top}) lies outside the sensor (H, W) = {size}."
-        )
-    full = np.zeros(size, np.uint8)
-    full[top : top + height, left : left + width] = image
-    return full
+    format = "AEDAT 4.0"
 
-
-@dataclass(frozen=True)
-class _FrameLoader:
-    """Reads frame k when asked for; opens the file each time, so it works in any process."""
-
-    path: Path
-    compression: int
-    size: tuple[int, int] | None
-    packets: tuple[container.Packet, ...]
-    flip: bool
-
-    def __call__(self, k: int) -> NDArray[np.uint8]:
-        try:
-            with self.path.open("rb") as file:
-                image = _decode_frame(
-                    container.read_packet(file, self.packets[k], self.compression), self.size
-                )
-        except FormatError as error:
-            raise FormatError(f"{self.path}: frame {k}: {error}") from error
-        return image[::-1] if self.flip else image
-
-
-def _collect(
-    path: Path, header: container.Header, packets: tuple[container.Packet, ...], flips: dict[int, int]
-) -> _Contents:
-    contents = _Contents()
-    with path.open("rb") as file:
-        for packet, payload in container.payloads(file, packets, header.compression):
-            try:
-                if isinstance(payload, FormatError):
-                    raise payload
-                _collect_packet(contents, packet, payload, flips)
-            except FormatError as error:
-                contents.damaged.append(f"byte {packet.position:,}: {error}")
-    return contents
-
-
-def _collect_packet(
-    contents: _Contents, packet: container.Packet, payload: bytes, flips: dict[int, int]
-) -> None:
-    kind = flatbuffer.identifier(payload)
-    root = flatbuffer.Table.root(payload)
-    if kind == b"EVTS":
-        columns = _event_columns(payload, flips.get(packet.stream, 0))
-        contents.columns.setdefault(packet.stream, []).append(columns)
-    elif kind == b"FRME":
-        contents.frame_packets.append((_frame_time(root), packet))
-    elif kind == b"TRIG":
-        for item in root.tables(0):
-            value = _TRIGGER_VALUES.get(item.integer(1, "<b"))
-            if value is not None:
-                contents.triggers.append((item.integer(0, "<q"), value))
-    elif kind == b"IMUS":
-        contents.num_imu += root.vector(0, 4)[1]
-    else:
-        contents.skipped_types.add(kind.decode("latin-1"))
-
-
-class Aedat4Backend(MemoryBackend):
-    """An AEDAT 4 file. Events are decoded into memory when opened; frames are read when asked for."""
-
-    def __init__(self, path: Path, sensor: str | None = None, stream: int | str | None = None) -> None:
-        self._arguments = (path, sensor, stream)
+    def __init__(self, path: Path, sensor: str | None = None) -> None:
+        self.path = path
         header = container.read_header(path)
-        walk = container.walk(path, header)
+        self._header = header
+        self._packing = _PACKING.get(header.compression)
+        self._end, self._remark = container.data_end(path, header)
+        self._idle: list[container.PacketBuffer] = []
+        streams = [s for s in header.streams.values() if s.type == "EVTS"] or self._peek()
+        if not streams:
+            raise FormatError(f"{path}: this AEDAT 4 file has no event stream.")
+        if len(streams) > 256:
+            raise FormatError(f"{path}: {len(streams)} event streams; at most 256 can be told apart.")
+        streams.sort(key=lambda stream: stream.id)
         if sensor is not None:
             size = sensor_by_name(sensor).size
-            streams = {k: replace(s, size=size) for k, s in header.streams.items()}
-            header = replace(header, streams=streams)
-        flips = {
-            s.id: s.size[0]
-            for s in header.streams.values()
-            if s.module.lower() == "jaer" and s.type == "EVTS" and s.size
-        }
-        contents = _collect(path, header, walk.packets, flips)
-        if contents.damaged and len(contents.damaged) == len(walk.packets):
+            streams = [replace(stream, size=size) for stream in streams]
+        if all(stream.size is None for stream in streams):
             raise FormatError(
-                f"{path}: none of its {len(walk.packets)} packets can be read; {contents.damaged[0]}"
+                f"{path}: the header does not tell the sensor size of stream {streams[0].id}. Say it with "
+                "sensor= (--sensor), for example 346x260."
             )
-        ids = sorted({s.id for s in header.streams.values() if s.type == "EVTS"} | set(contents.columns))
-        if not ids:
-            raise FormatError(f"{path}: this AEDAT 4 file has no event stream.")
-        names = tuple(
-            header.streams[k].name or f"stream{k}" if k in header.streams else f"stream{k}" for k in ids
+        self._events = streams
+        names = [stream.name or f"stream{stream.id}" for stream in streams]
+        times = Counter(names)
+        self.streams = tuple(
+            name if times[name] == 1 else f"{name} (stream {stream.id})"
+            for name, stream in zip(names, streams, strict=True)
         )
-        notes = _notes(path, header, walk, contents)
-        counts = [sum(len(c[0]) for c in contents.columns.get(k, ())) for k in ids]
-        chosen = check_stream(stream, names, str(path))
-        if chosen is None:
-            chosen = int(np.argmax(counts))
-            if len(ids) > 1:
-                notes.append(
-                    f"{len(ids)} event streams ({', '.join(names)}); reading {names[chosen]} (choose "
-                    "with stream=)"
-                )
-        raw = _raw_events(path, contents, header, ids, chosen)
-        description = header.streams.get(ids[chosen])
-        frames = _frames(path, header, contents, description, ids[chosen] in flips)
-        triggers = None
-        if contents.triggers:
-            table = np.array(contents.triggers, np.int64)
-            triggers = (table[:, 0].copy(), table[:, 1].astype(np.uint8))
-        super().__init__(
-            "AEDAT 4.0",
-            str(path),
-            raw,
-            camera=chosen if len(ids) > 1 else None,
-            streams=names,
-            warnings=tuple(notes),
-            triggers=triggers,
-            frames=frames,
-        )
+        self.stream_sizes = tuple(stream.size for stream in streams)
+        known = [size for size in self.stream_sizes if size is not None]
+        self.sensor_size = (max(h for h, _ in known), max(w for _, w in known))
+        self._cameras = {stream.id: k for k, stream in enumerate(streams)}
+        # Rows of jAER's files count from the bottom.
+        flips = [s.size[0] if s.module.lower() == "jaer" and s.size else 0 for s in streams]
+        self._table = np.array([[s.id, flip] for s, flip in zip(streams, flips, strict=True)], np.int64)
 
-    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
-        return type(self), self._arguments
+    def _peek(self) -> list[container.Stream]:
+        """Event streams among the first packets, for a header that names none."""
+        found: dict[int, container.Stream] = {}
+        position, buffer = self._header.data_start, container.PacketBuffer()
+        limit = min(self._end, position + _PEEK_BYTES)
+        with self.path.open("rb", buffering=0) as file:
+            for _ in range(_PEEK_PACKETS):
+                entry = self._entry(file, buffer, position, limit)
+                if entry is None:
+                    break
+                stream, size = entry
+                try:
+                    packed = self._packed(file, buffer, position, size)
+                    if (
+                        flatbuffer.identifier(container.decompress(packed, self._header.compression))
+                        == b"EVTS"
+                    ):
+                        named = self._header.streams.get(stream)
+                        found[stream] = named or container.Stream(stream, "EVTS", "", None, "")
+                except FormatError:
+                    pass  # decoding tells of damage
+                position += 8 + size
+        return list(found.values())
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_idle": []}
+
+    def first(self) -> Checkpoint:
+        return self._header.data_start, 0, 0
+
+    def decode(self, at: Checkpoint, out: Columns, side: Side) -> tuple[int, Checkpoint | None]:
+        try:
+            buffer = self._idle.pop()
+        except IndexError:
+            buffer = container.PacketBuffer()
+        try:
+            with self.path.open("rb", buffering=0) as file:
+                return self._decode(file, buffer, at, out, side)
+        finally:
+            buffer.rest()
+            self._idle.append(buffer)
+
+    def _decode(
+        self, file: BinaryIO, buffer: container.PacketBuffer, at: Checkpoint, out: Columns, side: Side
+    ) -> tuple[int, Checkpoint | None]:
+        position, packets, damaged = at
+        before, stop, at_end = packets, position + _BLOCK_BYTES, False
+        if position == self._header.data_start and self._remark:
+            side.say(self._remark)
+        n = largest = 0
+        while n + largest <= BLOCK_EVENTS and position < stop:
+            entry = self._entry(file, buffer, position, self._end)
+            if entry is None:
+                found = find_packet(file, buffer, self._header, position + 1, self._end)
+                if found is None:
+                    at_end = True
+                    break
+                side.lose("bytes that are no packets skipped", found - position)
+                position = found
+                continue
+            stream, size = entry
+            if self._packing is not None and stream in self._cameras and size <= container.MAX_PACKET_BYTES:
+                begin = buffer.load(file, position, 8 + size, self._end)
+                index, n, largest, done = kernels.decode_packets(
+                    buffer.raw, begin, buffer.stop - buffer.start, stop - buffer.start,
+                    self._table, self._packing, buffer.unpacked, BLOCK_EVENTS, n, largest,
+                    out.t, out.x, out.y, out.p, out.camera,
+                )  # fmt: skip
+                position += index - begin
+                packets += done
+                if done:
+                    continue
+            try:
+                packed = self._packed(file, buffer, position, size)
+                used = packed_size(packed, self._header.compression)
+                data = container.decompress(packed[:used], self._header.compression, buffer.zstd)
+                count = self._add(stream, data, position, size, n, out, side)
+                n, largest = n + count, max(largest, count)
+                buffer.make_room(len(data))
+                if used < size:  # go on where the content ends: the next packet may begin there
+                    side.lose("packets with a wrong size, read by their content", 1)
+                    size = used
+            except FormatError as error:
+                damaged += 1
+                _lose_packet(position + 8, error, side)
+            packets += 1
+            position += 8 + size
+        side.elements["EVTS"] += n
+        side.elements["packets"] += packets - before
+        if not at_end and position < self._end:
+            return n, (position, packets, damaged)
+        if damaged and damaged == packets:
+            first = next(phrase for phrase in side.losses if phrase.startswith(_DAMAGED))
+            raise FormatError(f"{self.path}: none of its {packets} packets can be read; {first}")
+        if position < self._end:
+            side.say(f"{self._end - position:,} bytes after the last complete packet ignored")
+        return n, None
+
+    def _entry(
+        self, file: BinaryIO, buffer: container.PacketBuffer, position: int, end: int
+    ) -> tuple[int, int] | None:
+        """(stream id, bytes) of the packet at a position; None where no complete packet begins."""
+        if position + 8 > end:
+            return None
+        begin = buffer.load(file, position, 8, self._end)
+        stream, size = container.PACKET_HEADER.unpack_from(buffer.raw.data, begin)
+        if not 0 <= size <= end - position - 8:
+            return None
+        if self._header.streams and stream not in self._header.streams:
+            try:  # a stream that the header forgot, or no packet at all
+                packed = self._packed(file, buffer, position, size)
+                flatbuffer.identifier(container.decompress(packed, self._header.compression, buffer.zstd))
+            except FormatError:
+                return None
+        return stream, size
+
+    def _packed(self, file: BinaryIO, buffer: container.PacketBuffer, position: int, size: int) -> memoryview:
+        """The packet at a position, as it lies in the file; good until the next load."""
+        if size > container.MAX_PACKET_BYTES:
+            raise FormatError(
+                f"a packet says it has {size:,} bytes; at most {container.MAX_PACKET_BYTES:,} are read"
+            )
+        begin = buffer.load(file, position, 8 + size, self._end) + 8
+        return buffer.raw.data[begin : begin + size]
+
+    def _add(
+        self,
+        stream: int,
+        data: bytes | memoryview,
+        position: int,
+        size: int,
+        n: int,
+        out: Columns,
+        side: Side,
+    ) -> int:
+        """Take what a packet holds; returns its number of events, which go to the columns from place n on."""
+        kind = flatbuffer.identifier(data)
+        if kind == b"EVTS":
+            return self._add_events(stream, data, n, out, side)
+        if kind == b"FRME":
+            named = self._header.streams.get(stream)
+            camera = next((k for k, s in enumerate(self._events) if named and s.name == named.name), 0)
+            side.frames.append(Frame(beside.frame_time(data), (position, size, camera), camera))
+            side.elements["FRME"] += 1
+        elif kind == b"IMUS":
+            beside.add_imu(data, side)
+        elif kind == b"TRIG":
+            beside.add_triggers(data, side)
+        else:
+            side.lose(f"packets of type {kind.decode('latin-1')} skipped", 1)
+        return 0
+
+    def _add_events(self, stream: int, data: bytes | memoryview, n: int, out: Columns, side: Side) -> int:
+        start, count = flatbuffer.Table.root(data).vector(0, kernels.EVENT_BYTES)
+        camera = self._cameras.get(stream)
+        if camera is None:
+            side.lose(
+                "events in packets of streams that the header does not call event streams skipped", count
+            )
+            return 0
+        out.grow(n + count, keep=n)
+        flip = int(self._table[camera, 1])
+        kernels.copy_aedat4(np.frombuffer(data, np.uint8), start, count, flip, n, out.t, out.x, out.y, out.p)
+        if len(self.streams) > 1:
+            out.camera[n : n + count] = camera
+        return count
+
+    def load_frame(self, ref: tuple[Any, ...]) -> NDArray[np.uint8]:
+        position, size, camera = ref
+        try:
+            with self.path.open("rb") as file:
+                file.seek(position + 8)
+                data = container.decompress(file.read(size), self._header.compression)
+            image = beside.decode_frame(data, self.stream_sizes[camera])
+        except FormatError as error:
+            raise FormatError(f"{self.path}: frame at byte {position:,}: {error}") from error
+        return image[::-1] if self._table[camera, 1] else image
 
 
-def _raw_events(
-    path: Path, contents: _Contents, header: container.Header, ids: list[int], chosen: int
-) -> RawEvents:
-    """Events of all streams, one stream after the other; camera = index of the stream."""
-    description = header.streams.get(ids[chosen])
-    if description is None or description.size is None:
-        raise FormatError(
-            f"{path}: the header does not tell the sensor size of stream {ids[chosen]}. Say it with sensor= "
-            "(--sensor), for example 346x260."
-        )
-    parts = [(k, columns) for k, stream in enumerate(ids) for columns in contents.columns.pop(stream, [])]
-    cameras = [np.full(len(columns[0]), k, np.uint8) for k, columns in parts]
-    if not parts:
-        empty = np.zeros(0, np.uint16)
-        return RawEvents(
-            np.zeros(0, np.int64),
-            empty,
-            empty,
-            np.zeros(0, np.uint8),
-            np.zeros(0, np.uint8),
-            description.size,
-        )
-    t, x, y, p = (np.concatenate([columns[k] for _, columns in parts]) for k in range(4))
-    return RawEvents(t, x, y, p, np.concatenate(cameras), description.size)
-
-
-def _frames(
-    path: Path,
-    header: container.Header,
-    contents: _Contents,
-    description: container.Stream | None,
-    flip: bool,
-) -> tuple[NDArray[np.int64], _FrameLoader] | None:
-    """Frames of the same camera as the events; of any camera if none has its name."""
-    if not contents.frame_packets or description is None:
-        return None
-    by_camera = [
-        item
-        for item in contents.frame_packets
-        if item[1].stream in header.streams and header.streams[item[1].stream].name == description.name
-    ]
-    items = sorted(by_camera or contents.frame_packets, key=lambda item: item[0])
-    times = np.array([t for t, _ in items], np.int64)
-    return times, _FrameLoader(path, header.compression, description.size, tuple(p for _, p in items), flip)
-
-
-def _notes(path: Path, header: container.Header, walk: container.Walk, contents: _Contents) -> list[str]:
-    notes = []
-    if header.table_position > path.stat().st_size:
-        notes.append(f"the file is cut: its header places the table at byte {header.table_position:,}")
-    elif header.table_position < header.data_start:
-        notes.append("the recording was interrupted (no table of packets); read packet by packet")
-    if walk.lost_bytes:
-        notes.append(f"{walk.lost_bytes:,} bytes after the last complete packet ignored")
-    if contents.damaged:
-        notes.append(f"{len(contents.damaged)} damaged packets skipped, the first at {contents.damaged[0]}")
-    if contents.num_imu:
-        notes.append(f"{contents.num_imu:,} IMU samples skipped")
-    if contents.skipped_types:
-        notes.append(f"packets of type {', '.join(sorted(contents.skipped_types))} skipped")
-    return notes
+def _lose_packet(position: int, error: FormatError, side: Side) -> None:
+    """Count a damaged packet; the first one is told in detail."""
+    known = (phrase for phrase in side.losses if phrase.startswith(_DAMAGED))
+    side.lose(next(known, f"{_DAMAGED}, the first at byte {position:,}: {error}"), 1)

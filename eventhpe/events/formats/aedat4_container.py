@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import struct
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 import lz4.frame
+import numpy as np
 import zstandard
 
 from eventhpe.errors import FormatError
 from eventhpe.events.formats import flatbuffer
+from eventhpe.events.kernels_lz4 import SLACK
 
 VERSION_LINE = b"#!AER-DAT4.0\r\n"
 # A packet holds one write of the camera (some milliseconds); larger than this is a damaged or hostile size.
 MAX_PACKET_BYTES = 256 << 20
+PACKET_HEADER = struct.Struct("<ii")  # stream id, bytes that follow
 _MAX_HEADER_BYTES = 16 << 20
 _STEP = 4 << 20
+# Read at once; packets unpacked from it stay in the processor's cache until their events are copied.
+_CHUNK = 1 << 20
+_MOST_KEPT = 64 << 20
+_TABLE_PEEK = 1 << 16
 
 _LZ4, _LZ4_HIGH, _ZSTD, _ZSTD_HIGH = 1, 2, 3, 4
 
@@ -41,23 +47,6 @@ class Header:
     table_position: int
     streams: dict[int, Stream]
     data_start: int
-
-
-@dataclass(frozen=True)
-class Packet:
-    """Where the payload of a packet lies in the file."""
-
-    stream: int
-    position: int
-    size: int
-
-
-@dataclass(frozen=True)
-class Walk:
-    """All complete packets of a file, and how many bytes of an incomplete one follow."""
-
-    packets: tuple[Packet, ...]
-    lost_bytes: int
 
 
 def read_header(path: Path) -> Header:
@@ -128,51 +117,108 @@ def _attributes(node: ElementTree.Element) -> dict[str, str]:
     return {a.get("key", ""): a.text or "" for a in node.findall("attr")}
 
 
-def walk(path: Path, header: Header) -> Walk:
-    """List the packets one after the other; the table at the end is not needed and not read."""
+def data_end(path: Path, header: Header) -> tuple[int, str | None]:
+    """(byte behind the last packet, remark): where the table of packets begins, or the file ends."""
     size = path.stat().st_size
-    end = header.table_position if header.data_start <= header.table_position <= size else size
-    packets: list[Packet] = []
-    position = header.data_start
+    position = header.table_position
+    if position > size:
+        return size, f"the file is cut: its header places the table at byte {position:,}"
+    if position < header.data_start:
+        return size, "the recording was interrupted (no table of packets); read packet by packet"
+    if position < size and not _is_table(path, position, header.compression):
+        return (
+            size,
+            f"no table of packets at byte {position:,}, where the header places it; read packet by packet",
+        )
+    return position, None
+
+
+def _is_table(path: Path, position: int, compression: int) -> bool:
+    """Whether a table begins there, packed as the header says or, as jAER does, not packed."""
     with path.open("rb") as file:
-        while position + 8 <= end:
+        file.seek(position)
+        start = file.read(_TABLE_PEEK)
+    if start[8:12] == b"FTAB":
+        return True
+    try:
+        if compression in (_LZ4, _LZ4_HIGH):
+            return bool(lz4.frame.LZ4FrameDecompressor().decompress(start, max_length=12)[8:12] == b"FTAB")
+        if compression in (_ZSTD, _ZSTD_HIGH):
+            with _zstd_decompressor().stream_reader(start) as reader:
+                return bool(reader.read(12)[8:12] == b"FTAB")
+    except (RuntimeError, EOFError, MemoryError, zstandard.ZstdError):
+        pass
+    return False
+
+
+class PacketBuffer:
+    """A part of the file in memory, and what unpacking needs; kept between blocks, for one thread at a time.
+
+    Attributes:
+        raw: uint8; begins with the file's bytes start..stop; kernels_lz4.SLACK bytes or more follow them.
+        unpacked: uint8, room for one unpacked packet and SLACK bytes.
+    """
+
+    def __init__(self) -> None:
+        self.raw = np.empty(_CHUNK + SLACK, np.uint8)
+        self.unpacked = np.empty(2 * _CHUNK + SLACK, np.uint8)
+        self.zstd = _zstd_decompressor()
+        self.start = self.stop = 0
+
+    def load(self, file: BinaryIO, position: int, num_bytes: int, end: int) -> int:
+        """Have num_bytes of the file from `position` on in `raw`, and more up to `end`; returns where.
+
+        Raises:
+            FormatError: the file has become shorter.
+        """
+        if not self.start <= position <= position + num_bytes <= self.stop:
+            wanted = min(max(_CHUNK, num_bytes), end - position)
+            if wanted + SLACK > len(self.raw):
+                self.raw = np.empty(wanted + SLACK, np.uint8)
             file.seek(position)
-            stream, length = struct.unpack("<ii", file.read(8))
-            if length < 0 or position + 8 + length > end or (header.streams and stream not in header.streams):
-                break
-            packets.append(Packet(stream, position + 8, length))
-            position += 8 + length
-    return Walk(tuple(packets), end - position)
+            view, got = self.raw.data, 0
+            while got < wanted and (step := file.readinto(view[got:wanted])):  # type: ignore[attr-defined]
+                got += step
+            self.start, self.stop = position, position + got
+            if got < num_bytes:
+                raise FormatError(f"the file ends at byte {self.stop:,}; it was longer when it was opened")
+        return position - self.start
+
+    def make_room(self, num_bytes: int) -> None:
+        """Unpacked packets of this size are to be expected."""
+        if num_bytes + SLACK > len(self.unpacked) and num_bytes <= _MOST_KEPT:
+            self.unpacked = np.empty(num_bytes + SLACK, np.uint8)
+
+    def rest(self) -> None:
+        """Forget what was read, and give back memory that one large packet took."""
+        self.start = self.stop = 0
+        if len(self.raw) > _MOST_KEPT:
+            self.raw = np.empty(_CHUNK + SLACK, np.uint8)
 
 
-def payloads(
-    file: BinaryIO, packets: tuple[Packet, ...], compression: int
-) -> Iterator[tuple[Packet, bytes | FormatError]]:
-    """Decompressed packets in order; a damaged one gives the error in place of its bytes."""
-    for packet in packets:
-        try:
-            yield packet, read_packet(file, packet, compression)
-        except FormatError as error:
-            yield packet, error
+def _zstd_decompressor() -> zstandard.ZstdDecompressor:
+    return zstandard.ZstdDecompressor(max_window_size=1 << 27)
 
 
-def read_packet(file: BinaryIO, packet: Packet, compression: int) -> bytes:
-    """One decompressed packet."""
-    file.seek(packet.position)
-    return decompress(file.read(packet.size), compression)
+def decompress(
+    data: bytes | memoryview, compression: int, zstd: zstandard.ZstdDecompressor | None = None
+) -> bytes | memoryview:
+    """Undo the compression of one packet without trusting any size in it.
 
-
-def decompress(data: bytes, compression: int) -> bytes:
-    """Undo the compression of one packet without trusting any size in it."""
+    Raises:
+        FormatError: damaged, or larger than MAX_PACKET_BYTES.
+    """
     if compression == 0:
         return data
     try:
-        return _decompress_lz4(data) if compression in (_LZ4, _LZ4_HIGH) else _decompress_zstd(data)
+        if compression in (_LZ4, _LZ4_HIGH):
+            return _decompress_lz4(data)
+        return _decompress_zstd(data, zstd or _zstd_decompressor())
     except (RuntimeError, EOFError, MemoryError, zstandard.ZstdError) as error:
         raise FormatError(f"a packet cannot be decompressed: {error}") from error
 
 
-def _decompress_lz4(data: bytes) -> bytes:
+def _decompress_lz4(data: bytes | memoryview) -> bytes:
     decoder = lz4.frame.LZ4FrameDecompressor()
     step = min(_STEP, max(1 << 16, 8 * len(data)))
     parts = [decoder.decompress(data, max_length=step)]
@@ -190,11 +236,10 @@ def _decompress_lz4(data: bytes) -> bytes:
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def _decompress_zstd(data: bytes) -> bytes:
-    decoder = zstandard.ZstdDecompressor(max_window_size=1 << 27)
+def _decompress_zstd(data: bytes | memoryview, decoder: zstandard.ZstdDecompressor) -> bytes:
     size = zstandard.frame_content_size(data)
     if 0 <= size <= MAX_PACKET_BYTES and size <= 64 * len(data) + _STEP:
-        return decoder.decompress(data)
+        return bytes(decoder.decompress(data))
     parts: list[bytes] = []
     total = 0
     with decoder.stream_reader(data) as reader:

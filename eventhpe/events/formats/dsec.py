@@ -9,6 +9,7 @@ import numpy as np
 
 from eventhpe.errors import FormatError
 from eventhpe.events.formats.hdf5 import Hdf5Backend, checked_dataset, hdf5_errors, open_hdf5
+from eventhpe.events.formats.hdf5_damage import check_storage, checked_rows
 from eventhpe.events.formats.sensors import sensor_by_name
 
 _DSEC_SIZE = (480, 640)
@@ -30,9 +31,22 @@ def _attribute_size(file: h5py.File) -> tuple[int, int] | None:
     return None
 
 
-def _largest(dataset: h5py.Dataset) -> int:
-    block = 1 << 22
-    return max((int(dataset[i : i + block].max()) for i in range(0, dataset.shape[0], block)), default=0)
+def _largest(dataset: h5py.Dataset, path: Path) -> int:
+    n, block = dataset.shape[0], 1 << 22
+    blocks = (checked_rows(dataset, i, min(i + block, n), path) for i in range(0, n, block))
+    return max((int(values.max()) for values in blocks), default=0)
+
+
+def _time_offset(file: h5py.File, path: Path) -> int:
+    stated = file.get("t_offset")
+    if not isinstance(stated, h5py.Dataset) or not stated.size:
+        return 0
+    whole = stated.size == 1 and stated.dtype.kind in "iu"
+    check_storage(stated, "t_offset", path)
+    offset = int(np.ravel(stated[()])[0]) if whole else 0
+    if not whole or abs(offset) > 10**18:
+        raise FormatError(f"{path}: t_offset must be one integer in µs; found {stated!r} ({offset}).")
+    return offset
 
 
 def open_dsec(path: Path, sensor: str | None = None) -> Hdf5Backend:
@@ -48,16 +62,11 @@ def open_dsec(path: Path, sensor: str | None = None) -> Hdf5Backend:
                 f"{path}: not in the DSEC layout (integer columns events/t, events/x, events/y, events/p)."
             )
         times = checked_dataset(file, "events/t", path)
-        stated = file.get("t_offset")
-        offset = (
-            int(np.asarray(stated[()]).reshape(-1)[0])
-            if isinstance(stated, h5py.Dataset) and stated.size
-            else 0
-        )
-        zero = int(times[0]) if times.shape[0] else 0
+        offset = _time_offset(file, path)
+        zero = int(checked_rows(times, 0, 1, path)[0]) if times.shape[0] else 0
         size = sensor_by_name(sensor).size if sensor is not None else _attribute_size(file)
         if size is None:
-            x_max, y_max = (_largest(checked_dataset(file, f"events/{c}", path)) for c in "xy")
+            x_max, y_max = (_largest(checked_dataset(file, f"events/{c}", path), path) for c in "xy")
             if x_max >= _DSEC_SIZE[1] or y_max >= _DSEC_SIZE[0]:
                 raise FormatError(
                     f"{path}: the file does not tell the sensor size and events reach (x={x_max}, "

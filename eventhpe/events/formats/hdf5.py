@@ -14,13 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eventhpe.errors import EventHPEError, FormatError
-from eventhpe.events.kernels_decode import check_columns
+from eventhpe.events.formats.hdf5_damage import CheckedRows, check_storage, checked_rows
+from eventhpe.events.kernels_columns import check_columns
 from eventhpe.events.recording import Backend
-from eventhpe.events.types import Events, GrayFrames, RawEvents, Triggers
+from eventhpe.events.types import Events, GrayFrames, ImuSamples, RawEvents, Triggers
 
-_MAX_CHUNK_ITEMS = 1 << 27
 _LONGEST_BRACKET = 1 << 22
 _CHUNK_CACHE_BYTES = 32 << 20
+# What h5py and NumPy raise when names, types, sizes or compressed bytes are damaged.
+_DAMAGE = (OSError, RuntimeError, LookupError, ValueError, TypeError, ArithmeticError, MemoryError)
 
 
 @contextlib.contextmanager
@@ -30,7 +32,7 @@ def hdf5_errors(path: Path) -> Iterator[None]:
         yield
     except EventHPEError:
         raise
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
+    except _DAMAGE as error:
         raise FormatError(f"{path}: the HDF5 file cannot be read: {error}") from error
 
 
@@ -42,29 +44,54 @@ def open_hdf5(path: Path) -> h5py.File:
         return h5py.File(path, "r", locking=False, rdcc_nbytes=_CHUNK_CACHE_BYTES)
 
 
-def checked_dataset(file: h5py.File, name: str, path: Path, ndim: int = 1) -> h5py.Dataset:
-    """A dataset of numbers whose claimed size is backed by data in the file."""
+def checked_dataset(
+    file: h5py.File, name: str, path: Path, ndim: int = 1, kinds: str = "iub"
+) -> h5py.Dataset:
+    """A dataset of numbers (dtype kinds `kinds`) whose claimed size is backed by data in the file."""
     dataset = file.get(name)
-    if not isinstance(dataset, h5py.Dataset) or dataset.ndim != ndim or dataset.dtype.kind not in "iub":
+    if not isinstance(dataset, h5py.Dataset) or dataset.ndim != ndim or dataset.dtype.kind not in kinds:
+        what = "integers" if kinds == "iub" else "numbers"
         raise FormatError(
-            f"{path}: dataset {name!r} must hold integers in {ndim} dimension(s); found {dataset!r}."
+            f"{path}: dataset {name!r} must hold {what} in {ndim} dimension(s); found {dataset!r}."
         )
-    if dataset.size == 0:
-        return dataset
-    if dataset.chunks is None:
-        if dataset.id.get_storage_size() < dataset.size * dataset.dtype.itemsize:
-            raise FormatError(
-                f"{path}: dataset {name!r} claims {dataset.size:,} values that are not in the file."
-            )
-        return dataset
-    expected = int(
-        np.prod([-(-n // c) for n, c in zip(dataset.shape, dataset.chunks, strict=True)], dtype=np.int64)
-    )
-    if int(np.prod(dataset.chunks)) > _MAX_CHUNK_ITEMS or dataset.id.get_num_chunks() < expected:
-        raise FormatError(
-            f"{path}: dataset {name!r} claims {dataset.size:,} values that are not in the file."
-        )
+    check_storage(dataset, name, path)
     return dataset
+
+
+class ProcessHandle:
+    """An HDF5 file kept open in one process: opened at first use, again after a fork or after unpickling."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: h5py.File | None = None
+        self._pid = -1
+        self._rows: dict[str, CheckedRows] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_file": None, "_pid": -1, "_rows": {}}
+
+    def file(self) -> h5py.File:
+        """The open file."""
+        if self._file is None or self._pid != os.getpid():
+            if self._file is not None:
+                self._file.close()  # inherited through a fork: HDF5 state must not be shared
+            self._rows = {}
+            self._file = open_hdf5(self.path)
+            self._pid = os.getpid()
+        return self._file
+
+    def rows(self, name: str, i: int, j: int) -> NDArray[Any]:
+        """Rows i..j-1 of a data set whose size was checked."""
+        file = self.file()
+        if name not in self._rows:
+            self._rows[name] = CheckedRows(file[name], self.path)
+        return np.asarray(self._rows[name].read(i, j))
+
+    def close(self) -> None:
+        if self._file is not None and self._pid == os.getpid():
+            self._file.close()
+        self._file = None
+        self._rows = {}
 
 
 @dataclass(frozen=True)
@@ -75,7 +102,10 @@ class FrameDataset:
 
     def __call__(self, k: int) -> NDArray[np.uint8]:
         with open_hdf5(self.path) as file, hdf5_errors(self.path):
-            return np.asarray(checked_dataset(file, "frames/data", self.path, 3)[k], np.uint8)
+            return np.asarray(
+                checked_rows(checked_dataset(file, "frames/data", self.path, 3), k, k + 1, self.path)[0],
+                np.uint8,
+            )
 
 
 class Hdf5Backend(Backend):
@@ -101,8 +131,7 @@ class Hdf5Backend(Backend):
         warnings: tuple[str, ...] = (),
     ) -> None:
         self._path = path
-        self._handle: h5py.File | None = None
-        self._pid = -1
+        self._handle = ProcessHandle(path)
         self.source = str(path)
         self.format = file_format
         self.sensor_size = sensor_size
@@ -119,29 +148,20 @@ class Hdf5Backend(Backend):
                 raise FormatError(f"{path}: events/t, x, y, p must have one length; found {lengths}.")
             self.num_events = lengths["t"]
             self._has_index = isinstance(file.get("ms_to_idx"), h5py.Dataset)
-            last = int(columns["t"][-1]) - zero_us if self.num_events else -1
+            n = self.num_events
+            last = int(self._handle.rows("events/t", n - 1, n)[0]) - zero_us if n else -1
             if self._has_index:
                 checked_dataset(file, "ms_to_idx", path)
         self.end_us = max(0, last + 1) if end_us is None else max(end_us, last + 1)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_handle": None, "_pid": -1}
-
     def _file(self) -> h5py.File:
-        if self._handle is None or self._pid != os.getpid():
-            if self._handle is not None:
-                self._handle.close()  # inherited through a fork: HDF5 state must not be shared
-            self._handle = open_hdf5(self._path)
-            self._pid = os.getpid()
-        return self._handle
+        return self._handle.file()
 
     def close(self) -> None:
-        if self._handle is not None and self._pid == os.getpid():
-            self._handle.close()
-        self._handle = None
+        self._handle.close()
 
     def _column(self, name: str, i: int, j: int, dtype: type[np.integer[Any]]) -> NDArray[Any]:
-        values = self._file()[f"events/{name}"][i:j]
+        values = self._handle.rows(f"events/{name}", i, j)
         if values.dtype == dtype:
             return np.asarray(values)
         if values.size and values.dtype.kind in "iu":
@@ -187,11 +207,10 @@ class Hdf5Backend(Backend):
     def index_at(self, t_us: int) -> int:
         target = t_us + self._zero_us
         with hdf5_errors(self._path):
-            times = self._file()["events/t"]
             lo, hi = self._bracket(target)
             if hi - lo <= _LONGEST_BRACKET:
                 a, b = max(0, lo - 1), min(self.num_events, hi + 1)
-                values = times[a:b].astype(np.int64)
+                values = self._handle.rows("events/t", a, b).astype(np.int64)
                 k = int(np.searchsorted(values, target, side="left"))
                 # inside the slice, or at an end of the file: certain; else the index misled us
                 if (k > 0 or a == 0) and (k < len(values) or b == self.num_events):
@@ -199,7 +218,7 @@ class Hdf5Backend(Backend):
             lo, hi = 0, self.num_events
             while lo < hi:
                 middle = (lo + hi) // 2
-                if int(times[middle]) < target:
+                if int(self._handle.rows("events/t", middle, middle + 1)[0]) < target:
                     lo = middle + 1
                 else:
                     hi = middle
@@ -210,19 +229,30 @@ class Hdf5Backend(Backend):
         n = self.num_events
         if not self._has_index:
             return 0, n
-        index = self._file()["ms_to_idx"]
+        length = self._file()["ms_to_idx"].shape[0]
         m = target // 1000
-        if m < 0 or index.shape[0] == 0:
+        if m < 0 or length == 0:
             return 0, 0 if m < 0 else n
-        pair = index[min(m, index.shape[0] - 1) : m + 2]
+        pair = self._handle.rows("ms_to_idx", min(m, length - 1), min(m + 2, length))
         lo = min(max(int(pair[0]), 0), n)
-        hi = min(int(pair[1]), n) if len(pair) > 1 and m < index.shape[0] else n
+        hi = min(int(pair[1]), n) if len(pair) > 1 and m < length else n
         return lo, max(lo, hi)
 
     def stored_time_range(self) -> tuple[int, int]:
         with hdf5_errors(self._path):
-            times = self._file()["events/t"]
-            return int(times[0]) + self._offset_us, int(times[-1]) + self._offset_us
+            first, last = (int(self._handle.rows("events/t", k, k + 1)[0]) for k in (0, self.num_events - 1))
+        return first + self._offset_us, last + self._offset_us
+
+    def _all(self, file: h5py.File, name: str, ndim: int = 1, kinds: str = "iub") -> NDArray[Any]:
+        dataset = checked_dataset(file, name, self._path, ndim, kinds)
+        return np.asarray(checked_rows(dataset, 0, dataset.shape[0], self._path))
+
+    def _times(self, file: h5py.File, name: str) -> NDArray[np.int64]:
+        """Times beside the events, on the relative clock."""
+        t = self._all(file, name).astype(np.int64)
+        if (t[1:] < t[:-1]).any():
+            raise FormatError(f"{self._path}: {name} goes backwards; HDF5 times must be sorted.")
+        return t - np.int64(self._zero_us)
 
     def frames(self) -> GrayFrames | None:
         with hdf5_errors(self._path):
@@ -230,18 +260,47 @@ class Hdf5Backend(Backend):
             if "frames/t" not in file or "frames/data" not in file:
                 return None
             data = checked_dataset(file, "frames/data", self._path, 3)
-            t = checked_dataset(file, "frames/t", self._path)[:].astype(np.int64)
+            t = self._times(file, "frames/t")
             if data.shape[0] != len(t) or data.dtype != np.uint8:
                 raise FormatError(
                     f"{self._path}: frames/data is {data.shape} {data.dtype} for {len(t)} times."
                 )
-        return GrayFrames(t - np.int64(self._zero_us), FrameDataset(self._path))
+        return GrayFrames(t, FrameDataset(self._path))
 
     def triggers(self) -> Triggers | None:
         with hdf5_errors(self._path):
             file = self._file()
             if "triggers/t" not in file or "triggers/value" not in file:
                 return None
-            t = checked_dataset(file, "triggers/t", self._path)[:].astype(np.int64)
-            value = checked_dataset(file, "triggers/value", self._path)[:].astype(np.uint8)
-        return Triggers(t - np.int64(self._zero_us), value)
+            t = self._times(file, "triggers/t")
+            value = self._all(file, "triggers/value")
+            channel = (
+                self._all(file, "triggers/channel")
+                if "triggers/channel" in file
+                else np.zeros(len(t), np.uint8)
+            )
+            if not len(t) == len(value) == len(channel):
+                raise FormatError(
+                    f"{self._path}: triggers/t, value and channel must have one length; found {len(t)}, "
+                    f"{len(value)} and {len(channel)}."
+                )
+        if not ((value >= 0) & (value <= 2)).all() or not ((channel >= 0) & (channel <= 255)).all():
+            raise FormatError(
+                f"{self._path}: triggers/value must be 0, 1 or 2, and triggers/channel 0..255; found others."
+            )
+        return Triggers(t, value.astype(np.uint8), channel.astype(np.uint8))
+
+    def imu(self) -> ImuSamples | None:
+        with hdf5_errors(self._path):
+            file = self._file()
+            if "imu/t" not in file:
+                return None
+            t = self._times(file, "imu/t")
+            accel, gyro = (
+                self._all(file, f"imu/{name}", 2, "f").astype(np.float32) for name in ("accel", "gyro")
+            )
+            temperature = self._all(file, "imu/temperature", 1, "f").astype(np.float32)
+            shapes = accel.shape, gyro.shape, temperature.shape
+            if shapes != ((len(t), 3), (len(t), 3), (len(t),)):
+                raise FormatError(f"{self._path}: imu/ holds columns of {shapes} for {len(t)} times.")
+        return ImuSamples(t, accel, gyro, temperature)

@@ -10,7 +10,10 @@ from eventhpe.errors import FormatError
 
 @dataclass(frozen=True)
 class Sensor:
-    """A sensor: its name, (H, W), and the address layout that AEDAT 1 and 2 files use for it ("" if none)."""
+    """A sensor: its name, (H, W), and the address layout that AEDAT 1 and 2 files use for it ("" if none).
+
+    With `cameras` > 1 it stands for several of them on one clock in one file.
+    """
 
     name: str
     size: tuple[int, int]
@@ -27,8 +30,12 @@ _SENSORS = (
     Sensor("DAVIS346", (260, 346), "davis"),
     Sensor("DAVIS640", (480, 640), "davis"),
     Sensor("DVS640", (480, 640), "dvs640"),
-    # Four DAVIS346 on one clock in one file (the DHP19 data set).
+    # The DHP19 data set is of this kind.
     Sensor("MultiDAVIS346", (260, 346), "davis", cameras=4),
+    Sensor("MultiDAVIS240", (180, 240), "davis", cameras=4),
+    Sensor("MultiDVS128", (128, 128), "dvs128", cameras=4),
+    Sensor("StereoDAVIS346", (260, 346), "davis", cameras=2),
+    Sensor("StereoDAVIS240", (180, 240), "davis", cameras=2),
     Sensor("DVXplorerLite", (240, 320)),
     Sensor("DVXplorer", (480, 640)),
     Sensor("Gen3", (480, 640)),
@@ -45,9 +52,11 @@ def _plain(name: str) -> str:
 
 _BY_NAME = {_plain(s.name): s for s in _SENSORS}
 
-# jAER chip classes (last part of the Java name, lower case) -> sensor; longest prefix wins.
+# Start of a jAER chip class (last part of the Java name) or of a camera name in AEDAT 3 -> sensor.
 _CHIP_PREFIXES = (
     ("multidavis346", "MultiDAVIS346"),
+    ("multidavis240", "MultiDAVIS240"),
+    ("multidvs128", "MultiDVS128"),
     ("dvs128", "DVS128"),
     ("tmpdiff128", "tmpdiff128"),
     ("davis128", "DAVIS128"),
@@ -56,7 +65,8 @@ _CHIP_PREFIXES = (
     ("sbret10", "DAVIS240"),
     ("sbret20", "DAVIS240"),
     ("davis346", "DAVIS346"),
-    ("davisrgbw640", "DAVIS640"),
+    ("davisrgb", "DAVIS640"),
+    ("davishet640", "DAVIS640"),
     ("davis640", "DAVIS640"),
     ("dvs640", "DVS640"),
 )
@@ -79,7 +89,7 @@ def sensor_by_name(name: str) -> Sensor:
 
 
 def sensor_of_chip(java_class: str) -> Sensor | None:
-    """The sensor behind an `# AEChip:` header line, None if the class is not known."""
+    """The sensor of an `# AEChip:` line (AEDAT 2) or a `#Source` line (AEDAT 3), None if it is not known."""
     chip = _plain(java_class.strip().rsplit(".", 1)[-1])
     for prefix, name in _CHIP_PREFIXES:
         if chip.startswith(prefix):
