@@ -5,13 +5,42 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+from abc import ABC, abstractmethod
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from eventhpe.errors import FormatError
 
 
-class PendingFile:
+class AtomicWriter(ABC):
+    """A context manager that completes what it writes, or leaves nothing of it after an exception."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Complete what was written and give it its name."""
+
+    @abstractmethod
+    def discard(self) -> None:
+        """Give up: remove what was written; what had the name stays."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self.discard()
+            return
+        try:
+            self.close()
+        except BaseException:
+            self.discard()
+            raise
+
+
+class PendingFile(AtomicWriter):
     """A temporary file beside `path` that takes its name when the block ends without an exception.
 
     Example:
@@ -31,7 +60,7 @@ class PendingFile:
         os.close(handle)
         self.temporary = Path(name)
 
-    def commit(self) -> None:
+    def close(self) -> None:
         """Give the file its name, replacing what had it, with the rights that the user's umask gives."""
         mask = os.umask(0)
         os.umask(mask)
@@ -41,21 +70,6 @@ class PendingFile:
     def discard(self) -> None:
         """Remove the temporary file; what had the name stays."""
         self.temporary.unlink(missing_ok=True)
-
-    def __enter__(self) -> PendingFile:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is not None:
-            self.discard()
-            return
-        try:
-            self.commit()
-        except BaseException:
-            self.discard()
-            raise
 
 
 def remove_leftovers(path: str | Path) -> int:

@@ -11,9 +11,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit, types
-from numba.extending import intrinsic
+from numba import njit
 from numpy.typing import NDArray
+
+from eventhpe.events.kernels_bytes import trailing_zeros_of
 
 Array = NDArray[Any]
 
@@ -44,18 +45,6 @@ EVT2_MOST = 1
 EVT3_MOST = 12
 EVT4_MOST = 32
 EVT21_MOST = 32
-
-
-def _trailing_zeros(typing_context: Any, value: Any) -> Any:
-    """Number of zero bits below the lowest one bit of a uint64 that is not 0."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.cttz(arguments[0], context.get_constant(types.boolean, True))
-
-    return types.uint64(types.uint64), generate
-
-
-trailing_zeros: Any = intrinsic(_trailing_zeros)
 
 
 @njit(cache=True, nogil=True)
@@ -153,7 +142,7 @@ def decode_evt3(
                     i += np.uint64(2)
             while mask:
                 t[n] = now
-                x[n] = np.uint64(column) + trailing_zeros(mask)
+                x[n] = np.uint64(column) + trailing_zeros_of(mask)
                 y[n] = row
                 p[n] = polarity
                 n += one

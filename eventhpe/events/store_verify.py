@@ -11,7 +11,7 @@ import xxhash
 
 from eventhpe.errors import FormatError
 from eventhpe.events.formats.hdf5 import checked_dataset, hdf5_errors, open_hdf5
-from eventhpe.events.formats.hdf5_damage import CheckedRows, check_storage
+from eventhpe.events.formats.hdf5_damage import CheckedRows, check_storage, checked_rows
 from eventhpe.events.kernels_columns import check_columns
 from eventhpe.events.store import open_store
 from eventhpe.events.store_writer import CHECKSUM
@@ -120,7 +120,7 @@ def _beside(file: h5py.File, path: Path, group: str, names: tuple[str, ...]) -> 
     if len(set(lengths.values())) != 1:
         findings.append(f"columns of {group} differ in length: {lengths}")
     check_storage(file[f"{group}/t"], "t", path)
-    t = np.asarray(file[f"{group}/t"][:], np.int64)
+    t = np.asarray(checked_rows(file[f"{group}/t"], 0, lengths["t"], path), np.int64)
     if (np.diff(t) < 0).any():
         findings.append(f"times of {group} go backwards")
     for name in present:

@@ -6,7 +6,6 @@ import importlib.metadata
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import h5py
@@ -14,7 +13,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from eventhpe.atomic import PendingFile
+from eventhpe.atomic import AtomicWriter, PendingFile
 from eventhpe.errors import FormatError, ShapeError, UnitError
 from eventhpe.events.formats.hdf5_column import GrowingColumn
 from eventhpe.events.kernels_columns import check_columns
@@ -55,7 +54,7 @@ def package_version() -> str:
         return "not installed"
 
 
-class StoreWriter:
+class StoreWriter(AtomicWriter):
     """Writes one recording, appended in time order; the file appears under its name only when complete.
 
     Args:
@@ -209,24 +208,9 @@ class StoreWriter:
         if self.duration_us is not None:
             self.file.attrs["duration_us"] = int(self.duration_us)
         self.file.close()
-        self._pending_file.commit()
+        self._pending_file.close()
 
     def discard(self) -> None:
         """Give up: remove the temporary file."""
         self.file.close()
         self._pending_file.discard()
-
-    def __enter__(self) -> StoreWriter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is not None:
-            self.discard()
-            return
-        try:
-            self.close()
-        except BaseException:
-            self.discard()
-            raise

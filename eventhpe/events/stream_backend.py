@@ -223,14 +223,17 @@ class StreamBackend(Backend):
             t, x, y, p = survey.of_camera(columns, n, self._stream)
             if len(self.streams) > 1:
                 t, x, y, p = (np.array(c) for c in (t, x, y, p))
-            events = self._ordered(t, x, y, p, size, bool(row[kernels.OUTSIDE]), bool(row[kernels.BACKWARD]))
+            t, x, y, p = self._ordered(
+                t, x, y, p, size, bool(row[kernels.OUTSIDE]), bool(row[kernels.BACKWARD])
+            )
             if latest == _START:
-                offset = int(events.t[0])
-            elif int(events.t[0]) < latest:
+                offset = int(t[0])
+            elif int(t[0]) < latest:
                 raise OutOfOrderError
-            latest = int(events.t[-1])
+            latest = int(t[-1])
             check_span(self.source, offset, latest)
-            yield offset, Events(events.t - np.int64(offset), events.x, events.y, events.p, size)
+            t -= np.int64(offset)  # in place: a new array costs its pages
+            yield offset, Events(t, x, y, p, size)
         self._built = _Index(self._reader, survey, self._stream)
 
     def _size_of_stream(self) -> tuple[int, int] | None:
@@ -240,7 +243,7 @@ class StreamBackend(Backend):
     def _ordered(
         t: NDArray[Any], x: NDArray[Any], y: NDArray[Any], p: NDArray[Any], size: tuple[int, int],
         outside: bool, backward: bool,
-    ) -> Events:  # fmt: skip
+    ) -> tuple[NDArray[Any], ...]:  # fmt: skip
         """Inside the sensor, in stable time order; times as given."""
         if outside:
             n = kernels.keep_inside(t, x, y, p, size[1], size[0])
@@ -248,7 +251,7 @@ class StreamBackend(Backend):
         if backward:
             order = np.argsort(t, kind="stable")
             t, x, y, p = t[order], x[order], y[order], p[order]
-        return Events(t, x, y, p, size)
+        return t, x, y, p
 
     # ---- what the index tells
 
@@ -377,50 +380,53 @@ class StreamBackend(Backend):
             yield self._load(group)
 
     def read_raw(self) -> RawEvents:
-        t, x, y, p, camera = self._stored(with_camera=True)
-        return RawEvents(t, x, y, p, camera, self._index().sensor_size)
+        whole, n, _ = self._stored()
+        camera = whole.camera[:n] if len(self.streams) > 1 else np.zeros(n, np.uint8)
+        size = self._index().sensor_size
+        return RawEvents(whole.t[:n], whole.x[:n], whole.y[:n], whole.p[:n], camera, size)
 
     def read_all(self) -> Events:
-        if self._built is not None and not self._built.clean:
-            return self.read(0, self.num_events)
-        t, x, y, p, _ = self._stored(with_camera=False)
-        index = self._index()
-        if not index.clean:
-            del t, x, y, p
-            return self.read(0, index.num_events)
-        t -= np.int64(index.t_min)
-        return Events(t, x, y, p, index.sensor_size)
+        if self._built is None or self._built.clean:
+            whole, n, offset = self._stored(relative=True)
+            index = self._index()
+            if index.clean and offset == index.t_min:
+                return Events(whole.t[:n], whole.x[:n], whole.y[:n], whole.p[:n], index.sensor_size)
+        return self.read(0, self.num_events)
 
-    def _stored(self, *, with_camera: bool) -> tuple[NDArray[Any], ...]:
+    def _stored(self, *, relative: bool = False) -> tuple[Columns, int, int]:
         """All events as they lie in the file, decoded straight into whole columns; indexes the file on the
-        way."""
-        with_camera = with_camera and len(self.streams) > 1
+        way.
+
+        Returns:
+            Columns, of which the first n places are filled; n; what was taken from all times (with
+            `relative`, the first of them).
+        """
         survey = _Survey(self._reader) if self._built is None else None
         side = survey.side if survey is not None else Side()
-        room = BLOCK_EVENTS
-        if self._built is not None:
-            room += int(self._built.rows[:, [kernels.COUNT, kernels.OUTSIDE]].sum())
-        whole, done = Columns(room), 0
+        whole, n, offset = Columns(), 0, 0
         at: Checkpoint | None = self._reader.first()
         while at is not None:
-            if whole.capacity - done < BLOCK_EVENTS:
-                share = max(self._reader.progress(at), 0.01)
-                whole.grow(max(int(done / share * 1.05), done + done // 2) + 2 * BLOCK_EVENTS, keep=done)
-            part = Columns.over(*(getattr(whole, c)[done:] for c in ("t", "x", "y", "p", "camera")))
-            room_t = part.t
-            n, following = self._decode(at, part, side)
+            if whole.capacity - n < BLOCK_EVENTS:
+                # What has been read tells how long the rest will be; unused room is never touched.
+                share = max(self._reader.progress(at), 1e-4)
+                whole.grow(max(int(1.02 * n / share), n + n // 4) + 2 * BLOCK_EVENTS, keep=n)
+            part = Columns.over(*(getattr(whole, c)[n:] for c in ("t", "x", "y", "p", "camera")))
+            place = part.t
+            count, following = self._decode(at, part, side)
             if survey is not None:
-                survey.block(at, part, n)
-            if part.t is not room_t:  # a unit larger than a block made the reader grow its columns
-                whole.grow(done + n + BLOCK_EVENTS, keep=done)
+                survey.block(at, part, count)
+            if relative and count:
+                offset = offset if n else int(part.t[0])
+                part.t[:count] -= np.int64(offset)
+            if part.t is not place:  # a unit larger than a block made the reader grow its columns
+                whole.grow(n + count + BLOCK_EVENTS, keep=n)
                 for name in ("t", "x", "y", "p", "camera"):
-                    getattr(whole, name)[done : done + n] = getattr(part, name)[:n]
-            done += n
+                    getattr(whole, name)[n : n + count] = getattr(part, name)[:count]
+            n += count
             at = following
         if survey is not None:
             self._built = _Index(self._reader, survey, self._stream)
-        camera = whole.camera[:done] if with_camera else np.zeros(done, np.uint8)
-        return whole.t[:done], whole.x[:done], whole.y[:done], whole.p[:done], camera
+        return whole, n, offset
 
     def close(self) -> None:
         self._cache.clear()

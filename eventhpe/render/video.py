@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from eventhpe.atomic import AtomicWriter, PendingFile
 from eventhpe.errors import FormatError, ShapeError, UnitError
 
 
-class VideoWriter:
+class VideoWriter(AtomicWriter):
     """Context manager that writes RGB frames to an .mp4 every browser plays (H.264, yuv420p, faststart).
 
     The file appears under its name only when all is written; after an error nothing is left. Odd
@@ -48,15 +46,14 @@ class VideoWriter:
         self._quality = quality
         self._container: Any = None
         self._stream: Any = None
-        self._part = Path()
+        self._pending: PendingFile | None = None
 
     def __enter__(self) -> VideoWriter:
         import av
 
-        handle, name = tempfile.mkstemp(prefix=f".{self.path.name}.", suffix=".part", dir=self.path.parent)
-        os.close(handle)
-        self._part = Path(name)
+        self._pending = PendingFile(self.path)
         try:
+            name = str(self._pending.temporary)
             self._container = av.open(name, "w", format="mp4", options={"movflags": "+faststart"})
             stream = self._container.add_stream("libx264", rate=self._rate)
             stream.height, stream.width = (n + n % 2 for n in self.size)
@@ -64,7 +61,7 @@ class VideoWriter:
             stream.options = {"crf": str(self._quality), "preset": "veryfast"}
             self._stream = stream
         except BaseException:
-            self._discard()
+            self.discard()
             raise
         return self
 
@@ -86,31 +83,22 @@ class VideoWriter:
         self._container.mux(self._stream.encode(picture))
         self.frames_written += 1
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is not None:
-            self._discard()
-            return
-        try:
-            if not self.frames_written:
-                raise FormatError(f"{self.path}: no frame was written, so there is no video.")
-            self._container.mux(self._stream.encode(None))
-            self._container.close()
-            self._container = None
-            # mkstemp makes private files; a result gets the rights that the user's umask gives
-            mask = os.umask(0)
-            os.umask(mask)
-            os.chmod(self._part, 0o666 & ~mask)
-            os.replace(self._part, self.path)
-        except BaseException:
-            self._discard()
-            raise
+    def close(self) -> None:
+        """Finish the video and give it its name."""
+        if not self.frames_written:
+            raise FormatError(f"{self.path}: no frame was written, so there is no video.")
+        self._container.mux(self._stream.encode(None))
+        self._container.close()
+        self._container = None
+        assert self._pending is not None
+        self._pending.close()
 
-    def _discard(self) -> None:
+    def discard(self) -> None:
+        """Give up: remove the temporary file."""
         try:
             if self._container is not None:
                 self._container.close()
         finally:
             self._container = None
-            self._part.unlink(missing_ok=True)
+            if self._pending is not None:
+                self._pending.discard()

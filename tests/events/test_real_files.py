@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from eventhpe.events.blocks import Columns, Side
 from eventhpe.events.conversion import convert
+from eventhpe.events.formats.options import OpenOptions
+from eventhpe.events.formats.sniff import FORMATS, sniff
 from eventhpe.events.open import open_recording
 from eventhpe.events.store_verify import verify
 
@@ -170,3 +174,20 @@ def test_davis_frames_show_a_scene_and_gravity_is_one_g(shared: Path) -> None:
         with open_recording(shared / "events" / name) as recording:
             assert recording.imu is not None
             assert 0.9 < float(np.median(np.linalg.norm(recording.imu.accel, axis=1))) < 1.1
+
+
+@pytest.mark.parametrize("name", [n for n in sorted(FACTS) if n.startswith("containers/")] or ["absent"])
+def test_progress_grows_from_nothing_to_all(name: str, shared: Path) -> None:
+    options = OpenOptions(sniff(shared / "events" / name))
+    module = next(f.module for f in FORMATS if f.name == options.format)
+    if module == "dsec":
+        return  # read in place
+    reader = import_module(f"eventhpe.events.formats.{module}").open_reader(shared / "events" / name, options)
+    shares, at, n = [], reader.first(), 0
+    while at is not None:
+        shares.append(reader.progress(at))
+        count, at = reader.decode(at, Columns(), Side())
+        n += count
+    assert shares == sorted(shares) and 0 <= shares[0] < 0.2 and shares[-1] <= 1
+    if len(shares) > 1:  # what is left holds about as many events as what was read, byte for byte
+        assert shares[-1] == pytest.approx((n - count) / n, abs=0.4)  # a bag knows its chunks only

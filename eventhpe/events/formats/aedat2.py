@@ -8,13 +8,12 @@ address bit 0 for OFF. Rules: jAER and libcaer sources (docs/formats.md).
 from __future__ import annotations
 
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eventhpe.atomic import PendingFile
+from eventhpe.atomic import AtomicWriter, PendingFile
 from eventhpe.errors import FormatError
 from eventhpe.events import kernels_aedat as kernels
 from eventhpe.events.blocks import Checkpoint, Side
@@ -135,7 +134,7 @@ def _chip_of_size(path: Path, size: tuple[int, int]) -> str:
     )
 
 
-class Aedat2Writer:
+class Aedat2Writer(AtomicWriter):
     """Write events as AEDAT 2.0, block by block, exactly what the reader above reads back.
 
     The file takes its name when it is closed; as a context manager, when the block ends without an exception.
@@ -216,23 +215,12 @@ class Aedat2Writer:
     def close(self) -> None:
         """Complete the file and give it its name."""
         self._file.close()
-        self._pending.commit()
+        self._pending.close()
 
     def discard(self) -> None:
         """Give up and remove what was written."""
         self._file.close()
         self._pending.discard()
-
-    def __enter__(self) -> Aedat2Writer:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.discard()
 
 
 def write_aedat2(path: str | Path, events: Events, *, chip: str = "DAVIS346", t_offset_us: int = 0) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -13,7 +12,7 @@ import numpy as np
 import zstandard
 from numpy.typing import NDArray
 
-from eventhpe.atomic import PendingFile
+from eventhpe.atomic import AtomicWriter, PendingFile
 from eventhpe.errors import FormatError, ShapeError, UnitError
 from eventhpe.events.formats import aedat4_container as container
 from eventhpe.events.formats.flatbuffer_writer import (
@@ -77,7 +76,7 @@ def _info_node(used: list[bool], compression: str, camera: str, comment: str, si
     return "\n".join([*lines, "  </node>", "</dv>", ""]).encode()
 
 
-class Aedat4Writer:
+class Aedat4Writer(AtomicWriter):
     """Writes one camera's recording; the file appears under its name only when complete.
 
     Args:
@@ -272,24 +271,9 @@ class Aedat4Writer:
         self._file.seek(0)
         self._file.write(self._header(position))
         self._file.close()
-        self._pending_file.commit()
+        self._pending_file.close()
 
     def discard(self) -> None:
         """Give up: remove the temporary file."""
         self._file.close()
         self._pending_file.discard()
-
-    def __enter__(self) -> Aedat4Writer:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is not None:
-            self.discard()
-            return
-        try:
-            self.close()
-        except BaseException:
-            self.discard()
-            raise

@@ -9,7 +9,7 @@ import numpy as np
 
 from eventhpe.errors import FormatError
 from eventhpe.events.formats.hdf5 import Hdf5Backend, checked_dataset, hdf5_errors, open_hdf5
-from eventhpe.events.formats.hdf5_damage import check_storage, checked_rows
+from eventhpe.events.formats.hdf5_damage import CheckedRows, check_storage, checked_rows
 from eventhpe.events.formats.sensors import sensor_by_name
 
 _DSEC_SIZE = (480, 640)
@@ -43,6 +43,8 @@ def _time_offset(file: h5py.File, path: Path) -> int:
         return 0
     whole = stated.size == 1 and stated.dtype.kind in "iu"
     check_storage(stated, "t_offset", path)
+    if stated.chunks is not None:
+        CheckedRows(stated, path).check(0, 1)
     offset = int(np.ravel(stated[()])[0]) if whole else 0
     if not whole or abs(offset) > 10**18:
         raise FormatError(f"{path}: t_offset must be one integer in µs; found {stated!r} ({offset}).")

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import h5py
 import numpy as np
 
-from eventhpe.atomic import PendingFile
+from eventhpe.atomic import AtomicWriter, PendingFile
 from eventhpe.errors import FormatError
 from eventhpe.events.formats.hdf5_column import GrowingColumn
 from eventhpe.events.kernels_columns import check_columns
@@ -52,7 +51,7 @@ def write_dsec(
     return writer.num_events
 
 
-class DsecWriter:
+class DsecWriter(AtomicWriter):
     """Writes one recording, appended in time order; the file appears under its name only when complete.
 
     Layout: events/{t u4, x u2, y u2, p u1} and ms_to_idx u8 in chunks compressed by Blosc with Zstandard,
@@ -135,24 +134,9 @@ class DsecWriter:
         if self.provenance:
             self._file.attrs["provenance"] = json.dumps(self.provenance, sort_keys=True)
         self._file.close()
-        self._pending_file.commit()
+        self._pending_file.close()
 
     def discard(self) -> None:
         """Give up: remove the temporary file."""
         self._file.close()
         self._pending_file.discard()
-
-    def __enter__(self) -> DsecWriter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is not None:
-            self.discard()
-            return
-        try:
-            self.close()
-        except BaseException:
-            self.discard()
-            raise

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from eventhpe.errors import FormatError
 from eventhpe.events.blocks import BLOCK_EVENTS, BlockReader, Checkpoint, Columns, Side
 from eventhpe.events.formats.hdf5 import ProcessHandle, hdf5_errors
-from eventhpe.events.formats.hdf5_damage import check_heaps, check_storage
+from eventhpe.events.formats.hdf5_damage import check_heaps, check_storage, checked_rows
 from eventhpe.events.formats.options import OpenOptions
 from eventhpe.events.formats.sensors import sensor_by_name
 from eventhpe.events.kernels_ecf import (
@@ -65,8 +65,7 @@ class EcfReader(BlockReader):
         self.path = path
         self._handle = ProcessHandle(path)
         self._scratch: NDArray[np.uint8] | None = None
-        with hdf5_errors(path):
-            file = self._handle.file()
+        with self._handle.opening() as file:
             if not is_prophesee(file):
                 raise FormatError(f"{path}: not a Prophesee HDF5 file (compound {EVENTS} with x, y, p, t).")
             events = file[EVENTS]
@@ -91,6 +90,9 @@ class EcfReader(BlockReader):
     def first(self) -> Checkpoint:
         return (0,)
 
+    def progress(self, at: Checkpoint) -> float:
+        return at[0] / max(1, self.num_events)
+
     def decode(self, at: Checkpoint, out: Columns, side: Side) -> tuple[int, Checkpoint | None]:
         i = at[0]
         j = min(i + self._block, self.num_events)
@@ -103,7 +105,7 @@ class EcfReader(BlockReader):
                 for k in range(i, j, self._chunk):
                     self._decode_chunk(events, k, min(self._chunk, j - k), k - i, out)
             else:
-                _copy_rows(events[i:j], out)
+                _copy_rows(checked_rows(events, i, j, self.path), out)
         return j - i, (j,) if j < self.num_events else None
 
     def _decode_chunk(self, events: h5py.Dataset, first: int, keep: int, start: int, out: Columns) -> None:
@@ -145,7 +147,7 @@ class EcfReader(BlockReader):
 
     def _read_triggers(self, file: h5py.File, side: Side) -> None:
         for i in range(0, self._num_triggers, BLOCK_EVENTS):
-            rows = file[TRIGGERS][i : min(i + BLOCK_EVENTS, self._num_triggers)]
+            rows = checked_rows(file[TRIGGERS], i, min(i + BLOCK_EVENTS, self._num_triggers), self.path)
             side.add_triggers(
                 rows["t"].astype(np.int64), (rows["p"] > 0).astype(np.uint8), rows["id"].astype(np.uint8)
             )

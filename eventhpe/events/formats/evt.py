@@ -18,9 +18,9 @@ from eventhpe.events.formats.options import OpenOptions
 from eventhpe.events.formats.prophesee_header import is_legacy_order, read_header, sensor_size
 
 # Bytes read at once: they stay in the cache while they are decoded; few are read in vain at a block's end.
-_PIECE = 96 * 1024
+_PIECE = 192 * 1024
 # A block of a stream with few events ends after so many pieces, which bounds the work of a short window.
-_MOST_PIECES = 40
+_MOST_PIECES = 20
 _ORDER_WORDS = 4096
 
 Kernel = Callable[..., tuple[int, int, int]]

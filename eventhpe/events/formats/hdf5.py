@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from eventhpe.errors import EventHPEError, FormatError
 from eventhpe.events.formats.hdf5_damage import CheckedRows, check_storage, checked_rows
 from eventhpe.events.kernels_columns import check_columns
-from eventhpe.events.recording import Backend
+from eventhpe.events.recording import Backend, check_span
 from eventhpe.events.types import Events, GrayFrames, ImuSamples, RawEvents, Triggers
 
 _LONGEST_BRACKET = 1 << 22
@@ -80,6 +80,16 @@ class ProcessHandle:
             self._pid = os.getpid()
         return self._file
 
+    @contextlib.contextmanager
+    def opening(self) -> Iterator[h5py.File]:
+        """The file, for a constructor: closed again if that fails; `hdf5_errors` included."""
+        with hdf5_errors(self.path):
+            try:
+                yield self.file()
+            except BaseException:
+                self.close()
+                raise
+
     def rows(self, name: str, i: int, j: int) -> NDArray[Any]:
         """Rows i..j-1 of a data set whose size was checked."""
         file = self.file()
@@ -140,8 +150,7 @@ class Hdf5Backend(Backend):
         self._zero_us = zero_us
         self._offset_us = offset_us
         self.t_offset_us = offset_us + zero_us
-        with hdf5_errors(path):
-            file = self._file()
+        with self._handle.opening() as file:
             columns = {name: checked_dataset(file, f"events/{name}", path) for name in "txyp"}
             lengths = {name: int(c.shape[0]) for name, c in columns.items()}
             if len(set(lengths.values())) != 1:
@@ -149,7 +158,11 @@ class Hdf5Backend(Backend):
             self.num_events = lengths["t"]
             self._has_index = isinstance(file.get("ms_to_idx"), h5py.Dataset)
             n = self.num_events
-            last = int(self._handle.rows("events/t", n - 1, n)[0]) - zero_us if n else -1
+            ends = [int(self._handle.rows("events/t", k, k + 1)[0]) for k in ((0, n - 1) if n else ())]
+            first, last = (t - zero_us for t in ends) if ends else (0, -1)
+            if first < 0:
+                raise FormatError(f"{path}: the first event lies {-first:,} µs before time zero.")
+            check_span(str(path), offset_us + zero_us + first, offset_us + zero_us + last)
             if self._has_index:
                 checked_dataset(file, "ms_to_idx", path)
         self.end_us = max(0, last + 1) if end_us is None else max(end_us, last + 1)
@@ -252,6 +265,8 @@ class Hdf5Backend(Backend):
         t = self._all(file, name).astype(np.int64)
         if (t[1:] < t[:-1]).any():
             raise FormatError(f"{self._path}: {name} goes backwards; HDF5 times must be sorted.")
+        if len(t):
+            check_span(f"{self._path}: {name}", int(t[0]), int(t[-1]))
         return t - np.int64(self._zero_us)
 
     def frames(self) -> GrayFrames | None:

@@ -22,8 +22,9 @@ class GrowingColumn:
     def __init__(
         self, file: h5py.File, name: str, dtype: np.dtype[Any], chunk: int, options: dict[str, Any]
     ) -> None:
+        # Chunks are written whole, so a cache would only copy them once more.
         self.dataset = file.create_dataset(
-            name, shape=(0,), maxshape=(None,), chunks=(chunk,), dtype=dtype, **options
+            name, shape=(0,), maxshape=(None,), chunks=(chunk,), dtype=dtype, rdcc_nbytes=0, **options
         )
         self._buffer = np.empty(chunk, dtype)
         self._pending = 0

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from eventhpe.errors import FormatError
 from eventhpe.events.blocks import BLOCK_EVENTS, BlockReader, Checkpoint, Columns, Frame, Side
 from eventhpe.events.formats.hdf5 import ProcessHandle, checked_dataset, hdf5_errors
-from eventhpe.events.formats.hdf5_damage import check_storage
+from eventhpe.events.formats.hdf5_damage import CheckedRows, check_storage, checked_rows
 from eventhpe.events.formats.hdf5_layouts import (
     Table,
     attribute_size,
@@ -51,8 +51,7 @@ class TableReader(BlockReader):
         self.path = path
         self.format, find = _LAYOUTS[options.format]
         self._handle = ProcessHandle(path)
-        with hdf5_errors(path):
-            file = self._handle.file()
+        with self._handle.opening() as file:
             self._tables = find(file)
             if not self._tables:
                 raise no_events(file, path)
@@ -72,6 +71,9 @@ class TableReader(BlockReader):
 
     def first(self) -> Checkpoint:
         return (0, 0)
+
+    def progress(self, at: Checkpoint) -> float:
+        return (sum(self._lengths[: at[0]]) + at[1]) / max(1, sum(self._lengths))
 
     def decode(self, at: Checkpoint, out: Columns, side: Side) -> tuple[int, Checkpoint | None]:
         k, i = at
@@ -95,6 +97,7 @@ class TableReader(BlockReader):
             return fill_rows(rows, table.order, out, 0, side, unit=unit, where=where, row=i)
         if table.fields:
             # Only these: reading a damaged field of another kind could follow pointers to nowhere.
+            CheckedRows(file[table.paths[0]], self.path).check(i, j)
             rows = file[table.paths[0]].fields(list(table.fields))[i:j]
             t, x, y, p = (rows[field] for field in table.fields)
         else:
@@ -131,7 +134,7 @@ class MvsecReader(TableReader):
         if images.dtype != np.uint8 or len(images) != len(times) or images.shape[1:] != self.sensor_size:
             side.lose(f"gray frames of camera {camera} left out (odd shape, type or times)", len(images))
             return
-        seconds = times[:].astype(np.float64)
+        seconds = checked_rows(times, 0, len(times), self.path).astype(np.float64)
         if not bool(np.all(np.abs(seconds) < 1e12)):
             raise FormatError(f"{self.path}: {name}_ts holds times that are not finite seconds.")
         whole = np.floor(seconds)
@@ -141,7 +144,8 @@ class MvsecReader(TableReader):
     def load_frame(self, ref: tuple[Any, ...]) -> NDArray[np.uint8]:
         name, frame = ref
         with hdf5_errors(self.path):
-            return np.asarray(checked_dataset(self._handle.file(), name, self.path, 3)[frame], np.uint8)
+            images = checked_dataset(self._handle.file(), name, self.path, 3)
+            return np.asarray(checked_rows(images, frame, frame + 1, self.path)[0], np.uint8)
 
 
 def _checked_length(file: h5py.File, table: Table, path: Path) -> int:

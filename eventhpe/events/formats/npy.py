@@ -176,6 +176,9 @@ class ArrayReader(BlockReader):
     def first(self) -> Checkpoint:
         return (0,)
 
+    def progress(self, at: Checkpoint) -> float:
+        return at[0] / max(1, self._count)
+
     def decode(self, at: Checkpoint, out: Columns, side: Side) -> tuple[int, Checkpoint | None]:
         row = at[0]
         number = max(0, min(BLOCK_EVENTS, self._count - row))

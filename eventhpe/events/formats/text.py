@@ -58,6 +58,9 @@ class TextReader(BlockReader):
     def first(self) -> Checkpoint:
         return self._first, 0
 
+    def progress(self, at: Checkpoint) -> float:
+        return min(1.0, at[0] / max(1, self._source.size))
+
     def decode(self, at: Checkpoint, out: Columns, side: Side) -> tuple[int, Checkpoint | None]:
         position, inside_line = at
         if self._buffer is None:
