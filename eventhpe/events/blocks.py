@@ -44,19 +44,25 @@ class Columns:
         self.p = np.empty(capacity, np.uint8)
         self.camera = np.zeros(capacity, np.uint8)
 
-    @classmethod
-    def over(
-        cls,
+    def after(self, n: int) -> Columns:
+        """The places from n on; what is written there is written here."""
+        rest = Columns(0)
+        rest.t, rest.x, rest.y, rest.p = self.t[n:], self.x[n:], self.y[n:], self.p[n:]
+        rest.camera = self.camera[n:]
+        return rest
+
+    def put(
+        self,
+        n: int,
         t: NDArray[np.int64],
         x: NDArray[np.uint16],
         y: NDArray[np.uint16],
         p: NDArray[np.uint8],
-        camera: NDArray[np.uint8],
-    ) -> Columns:
-        """Columns over arrays of the caller, which are written into."""
-        columns = cls(0)
-        columns.t, columns.x, columns.y, columns.p, columns.camera = t, x, y, p, camera
-        return columns
+    ) -> None:
+        """Copy events to the places from n on; what stands before n is kept if room must be made."""
+        end = n + len(t)
+        self.grow(end + BLOCK_EVENTS, keep=n)
+        self.t[n:end], self.x[n:end], self.y[n:end], self.p[n:end] = t, x, y, p
 
     @property
     def capacity(self) -> int:

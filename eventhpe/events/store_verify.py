@@ -8,6 +8,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import xxhash
+from numpy.typing import NDArray
 
 from eventhpe.errors import FormatError
 from eventhpe.events.formats.hdf5 import checked_dataset, hdf5_errors, open_hdf5
@@ -61,29 +62,24 @@ def _events(file: h5py.File, path: Path, size: tuple[int, int]) -> list[str]:
     rows = [CheckedRows(column, path) for column in columns]
     sums = [xxhash.xxh3_64() for _ in columns]
     n = int(columns[0].shape[0])
-    stored_index = checked_dataset(file, "ms_to_idx", path)
-    index = CheckedRows(stored_index, path).read(0, len(stored_index)).astype(np.int64)
-    if len(index) == 0 or int(index[-1]) != n:
-        return ["ms_to_idx does not end with the number of events"]
-    last, backward, outside, bad, wrong = 0, 0, 0, 0, 0
-    bounds = np.arange(len(index) - 1, dtype=np.int64) * 1000
+    index = _Index(checked_dataset(file, "ms_to_idx", path), path)
+    last, backward, outside, bad = 0, 0, 0, 0
     for i in range(0, n, _BLOCK):
         t, x, y, p = (column.read(i, i + _BLOCK) for column in rows)
         for checksum, values in zip(sums, (t, x, y, p), strict=True):
             checksum.update(np.ascontiguousarray(values).data)
         more = check_columns(t, x, y, p, size[1], size[0])
         backward, outside, bad = backward + more[0] + int(t[0] < last), outside + more[1], bad + more[2]
-        # index entries whose millisecond begins after the last block's end and not after this block's
-        a, b = (int(v) for v in np.searchsorted(bounds, (last if i else -1, int(t[-1])), side="right"))
-        wrong += int((np.searchsorted(t, bounds[a:b], side="left") + i != index[a:b]).sum())
+        index.follow(t, i)
         last = int(t[-1])
+    index.end(n)
     findings = [
         f"{count:,} {what}"
         for count, what in (
             (backward, "times go backwards"),
             (outside, f"events lie outside the {size[1]}x{size[0]} sensor"),
             (bad, "polarities are neither 0 nor 1"),
-            (wrong, "entries of ms_to_idx are wrong"),
+            (index.wrong, "entries of ms_to_idx are wrong or missing"),
         )
         if count
     ]
@@ -91,15 +87,43 @@ def _events(file: h5py.File, path: Path, size: tuple[int, int]) -> list[str]:
         findings.append(
             f"duration_us is {int(file.attrs['duration_us'])}, but the last event is at {last} µs"
         )
-    if n and len(index) - 1 <= last // 1000:
-        findings.append("ms_to_idx is too short")
-    index_sum = xxhash.xxh3_64(np.ascontiguousarray(index.astype("<u8")).data)
-    for name, dataset, checksum in (
-        *((f"events/{c}", d, s) for c, d, s in zip("txyp", columns, sums, strict=True)),
-        ("ms_to_idx", stored_index, index_sum),
-    ):
-        findings += _compare(name, dataset, checksum.hexdigest())
-    return findings
+    for name, column, checksum in zip("txyp", columns, sums, strict=True):
+        findings += _compare(f"events/{name}", column, checksum.hexdigest())
+    return findings + _compare("ms_to_idx", index.dataset, index.checksum.hexdigest())
+
+
+class _Index:
+    """Compares ms_to_idx, piece by piece, with the events as they pass by.
+
+    Attributes:
+        wrong: entries that are not the first event with t >= 1000 m.
+    """
+
+    def __init__(self, dataset: h5py.Dataset, path: Path) -> None:
+        self.dataset = dataset
+        self.checksum = xxhash.xxh3_64()
+        self.wrong = 0
+        self._rows = CheckedRows(dataset, path)
+        self._done = 0
+
+    def follow(self, t: NDArray[np.int64], i: int) -> None:
+        """The next events, the first of which is event i."""
+        upto = int(t[-1]) // 1000 + 1
+        while self._done < upto:  # in pieces: hours of silence are long
+            m = min(upto, self._done + _BLOCK)
+            expected = np.searchsorted(t, np.arange(self._done, m, dtype=np.int64) * 1000, side="left") + i
+            self._compare(expected)
+            self._done = m
+
+    def end(self, n: int) -> None:
+        """After the last event: one more entry, the number of events."""
+        self._compare(np.array([n]))
+        self.wrong += max(0, len(self.dataset) - self._done - 1)
+
+    def _compare(self, expected: NDArray[np.int64]) -> None:
+        stored = self._rows.read(self._done, min(self._done + len(expected), len(self.dataset)))
+        self.checksum.update(np.ascontiguousarray(stored.astype("<u8")).data)
+        self.wrong += len(expected) - int((stored == expected[: len(stored)]).sum())
 
 
 def _compare(name: str, dataset: h5py.Dataset, found: str) -> list[str]:

@@ -21,6 +21,8 @@ _CACHE_BYTES = 64 << 20
 # 65535 marks a coordinate that no uint16 can hold; a sensor whose size is not told ends below it.
 _WIDEST = 65535
 _START = -(2**62)
+# Events that `once` hands over together: writing them costs a call per column.
+_ONCE_EVENTS = 4 * BLOCK_EVENTS
 
 
 @dataclass(frozen=True)
@@ -210,30 +212,35 @@ class StreamBackend(Backend):
         if self._built is not None or self._stream is None or size is None:
             yield from super().once()
             return
-        survey, ring = _Survey(self._reader), [Columns() for _ in range(4)]
+        survey, ring = _Survey(self._reader), [Columns(_ONCE_EVENTS + BLOCK_EVENTS) for _ in range(4)]
         at: Checkpoint | None = self._reader.first()
-        offset, latest = 0, _START
+        offset, latest, n = 0, _START, 0
         while at is not None:
-            ring.append(columns := ring.pop(0))
-            n, following = self._decode(at, columns, survey.side)
-            row = survey.block(at, columns, n)[self._stream]
+            whole = ring[0]
+            part = whole.after(n)
+            place = part.t
+            count, following = self._decode(at, part, survey.side)
+            row = survey.block(at, part, count)[self._stream]
             at = following
-            if not row[kernels.COUNT]:
-                continue
-            t, x, y, p = survey.of_camera(columns, n, self._stream)
-            if len(self.streams) > 1:
-                t, x, y, p = (np.array(c) for c in (t, x, y, p))
-            t, x, y, p = self._ordered(
-                t, x, y, p, size, bool(row[kernels.OUTSIDE]), bool(row[kernels.BACKWARD])
-            )
-            if latest == _START:
-                offset = int(t[0])
-            elif int(t[0]) < latest:
-                raise OutOfOrderError
-            latest = int(t[-1])
-            check_span(self.source, offset, latest)
-            t -= np.int64(offset)  # in place: a new array costs its pages
-            yield offset, Events(t, x, y, p, size)
+            if row[kernels.COUNT]:
+                t, x, y, p = survey.of_camera(part, count, self._stream)
+                t, x, y, p = self._ordered(
+                    t, x, y, p, size, bool(row[kernels.OUTSIDE]), bool(row[kernels.BACKWARD])
+                )
+                if latest == _START:
+                    offset = int(t[0])
+                elif int(t[0]) < latest:
+                    raise OutOfOrderError
+                latest = int(t[-1])
+                check_span(self.source, offset, latest)
+                t -= np.int64(offset)  # in place: a new array costs its pages
+                if part.t is not place or len(self.streams) > 1 or row[kernels.BACKWARD]:
+                    whole.put(n, t, x, y, p)
+                n += len(t)
+            if n >= _ONCE_EVENTS or (n and at is None):
+                yield offset, Events(whole.t[:n], whole.x[:n], whole.y[:n], whole.p[:n], size)
+                ring.append(ring.pop(0))
+                n = 0
         self._built = _Index(self._reader, survey, self._stream)
 
     def _size_of_stream(self) -> tuple[int, int] | None:
@@ -410,7 +417,7 @@ class StreamBackend(Backend):
                 # What has been read tells how long the rest will be; unused room is never touched.
                 share = max(self._reader.progress(at), 1e-4)
                 whole.grow(max(int(1.02 * n / share), n + n // 4) + 2 * BLOCK_EVENTS, keep=n)
-            part = Columns.over(*(getattr(whole, c)[n:] for c in ("t", "x", "y", "p", "camera")))
+            part = whole.after(n)
             place = part.t
             count, following = self._decode(at, part, side)
             if survey is not None:
@@ -419,9 +426,8 @@ class StreamBackend(Backend):
                 offset = offset if n else int(part.t[0])
                 part.t[:count] -= np.int64(offset)
             if part.t is not place:  # a unit larger than a block made the reader grow its columns
-                whole.grow(n + count + BLOCK_EVENTS, keep=n)
-                for name in ("t", "x", "y", "p", "camera"):
-                    getattr(whole, name)[n : n + count] = getattr(part, name)[:count]
+                whole.put(n, part.t[:count], part.x[:count], part.y[:count], part.p[:count])
+                whole.camera[n : n + count] = part.camera[:count]
             n += count
             at = following
         if survey is not None:

@@ -37,7 +37,7 @@ def test_files_in_order_are_read_once(tmp_path: Path) -> None:
     source, reader = recording()
     counts: list[int] = []
     made = convert(source, tmp_path / "a.h5", progress=counts.append)
-    assert reader.decoded == [0, 1, 2, 3, 4, 5] and counts == [8, 16, 24, 32, 40, 48]
+    assert reader.decoded == [0, 1, 2, 3, 4, 5] and counts == [48]
     assert made.num_events == 48 and made.duration_us == source.end_us and "6 rows imagined" in made.notes
     with open_recording(made) as stored:
         assert rows_of(stored.read()) == expected(reader, 0, (6, 8)) and stored.t_offset_us == 100
@@ -156,8 +156,9 @@ def test_verify_finds_what_is_wrong(tmp_path: Path) -> None:
         "times go backwards": lambda f: f["events/t"].write_direct(np.arange(48)[::-1].astype("i8")),
         "lie outside the 8x6 sensor": lambda f: f["events/y"].write_direct(np.full(48, 6, "u2")),
         "neither 0 nor 1": lambda f: f["events/p"].write_direct(np.full(48, 2, "u1")),
-        "entries of ms_to_idx are wrong": lambda f: f["ms_to_idx"].write_direct(np.array([1, 48], "u8")),
-        "does not end": lambda f: f["ms_to_idx"].write_direct(np.array([0, 47], "u8")),
+        "2 entries of ms_to_idx are wrong": lambda f: f["ms_to_idx"].write_direct(np.array([1, 47], "u8")),
+        "1 entries of ms_to_idx are wrong": lambda f: f["ms_to_idx"].write_direct(np.array([0, 47], "u8")),
+        "3 entries of ms_to_idx are wrong or missing": lambda f: f["ms_to_idx"].resize((5,)),
         "duration_us is 3": lambda f: f.attrs.__setitem__("duration_us", 3),
         "frames/data are not those": lambda f: f["frames/data"].__setitem__((0, 0, 0), 99),
         "columns of triggers differ": lambda f: (f.pop("triggers/t"), f.__setitem__("triggers/t", [1])),
