@@ -136,13 +136,29 @@ class Side:
         if number:
             self.losses[phrase] += int(number)
 
+    def keep_near(self, t_us: int, most_us: int) -> None:
+        """Leave out triggers, IMU samples and frames more than `most_us` from a time: their times are
+        damaged."""
+
+        def near(t: NDArray[np.int64]) -> NDArray[np.bool_]:
+            return np.abs(t.astype(np.float64) - t_us) <= most_us
+
+        for columns in (self._triggers, self._imu):
+            for k, part in enumerate(columns):
+                keep = near(part[0])
+                self.lose("triggers or IMU samples with impossible times dropped", int((~keep).sum()))
+                columns[k] = tuple(column[keep] for column in part)
+        frames = [frame for frame in self.frames if abs(frame.t_us - t_us) <= most_us]
+        self.lose("frames with impossible times dropped", len(self.frames) - len(frames))
+        self.frames[:] = frames
+
     def warnings(self) -> tuple[str, ...]:
         """All remarks and losses as lines for people."""
         return (*self.remarks, *(f"{number:,} {phrase}" for phrase, number in self.losses.items()))
 
     def triggers(self, t_offset_us: int) -> Triggers | None:
         """All trigger edges in time order, relative to the offset; None if there are none."""
-        if not self._triggers:
+        if not sum(len(part[0]) for part in self._triggers):
             return None
         t, value, channel = (np.concatenate(c) for c in zip(*self._triggers, strict=True))
         order = np.argsort(t, kind="stable")
@@ -150,7 +166,7 @@ class Side:
 
     def imu(self, t_offset_us: int) -> ImuSamples | None:
         """All IMU samples in time order, relative to the offset; None if there are none."""
-        if not self._imu:
+        if not sum(len(part[0]) for part in self._imu):
             return None
         t, accel, gyro, temperature = (np.concatenate(c) for c in zip(*self._imu, strict=True))
         order = np.argsort(t, kind="stable")

@@ -15,7 +15,7 @@ from eventhpe.events.types import Events, GrayFrames, ImuSamples, RawEvents, Tri
 
 WindowMode = Literal["time", "count", "mixed"]
 _BLOCK = 1 << 17
-_LONGEST_US = 100 * 366 * 24 * 3600 * 1_000_000
+LONGEST_US = 100 * 366 * 24 * 3600 * 1_000_000
 
 
 class OutOfOrderError(EventHPEError):
@@ -388,7 +388,7 @@ def check_stream(stream: int | str | None, names: tuple[str, ...], where: str) -
 
 def check_span(where: str, t_min: int, t_max: int) -> None:
     """FormatError where times cannot be those of one recording."""
-    if t_max - t_min > _LONGEST_US or max(abs(t_min), abs(t_max)) > 1 << 61:
+    if t_max - t_min > LONGEST_US or max(abs(t_min), abs(t_max)) > 1 << 61:
         raise FormatError(
             f"{where}: event times span {t_min}..{t_max} µs, more than a century; the file is damaged or the "
             "times are not in microseconds (say the unit with time_unit=)."

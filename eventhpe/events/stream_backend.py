@@ -14,7 +14,14 @@ from numpy.typing import NDArray
 from eventhpe.errors import FormatError
 from eventhpe.events import kernels_columns as kernels
 from eventhpe.events.blocks import BLOCK_EVENTS, BlockReader, Checkpoint, Columns, Side
-from eventhpe.events.recording import Backend, OutOfOrderError, Summary, check_span, check_stream
+from eventhpe.events.recording import (
+    LONGEST_US,
+    Backend,
+    OutOfOrderError,
+    Summary,
+    check_span,
+    check_stream,
+)
 from eventhpe.events.types import Events, GrayFrames, ImuSamples, RawEvents, Triggers
 
 _CACHE_BYTES = 64 << 20
@@ -111,7 +118,7 @@ class _Index:
             self.side.say(
                 f"the file does not tell the sensor size; taken as {extent[1]}x{extent[0]}, the extent of "
                 f"the "
-                "events (say it with sensor=)"
+                "events (say it with sensor=, --sensor)"
             )
         else:
             self.sensor_size = known
@@ -129,6 +136,7 @@ class _Index:
         self.t_min = int(filled[:, kernels.T_MIN].min(initial=2**62)) if len(filled) else 0
         self.t_max = int(filled[:, kernels.T_MAX].max(initial=-(2**62))) if len(filled) else -1
         check_span(str(reader.path), self.t_min, self.t_max)
+        self.side.keep_near(self.t_min, LONGEST_US)
         self.groups = _groups(rows)
         self.starts = np.array([g.start for g in self.groups], np.int64)
         self.ends_us = np.array([g.t_max for g in self.groups], np.int64)
@@ -414,9 +422,11 @@ class StreamBackend(Backend):
         at: Checkpoint | None = self._reader.first()
         while at is not None:
             if whole.capacity - n < BLOCK_EVENTS:
-                # What has been read tells how long the rest will be; unused room is never touched.
+                # What has been read tells how long the rest will be, at first roughly; unused room is never
+                # touched and costs nothing, too little costs a copy.
                 share = max(self._reader.progress(at), 1e-4)
-                whole.grow(max(int(1.02 * n / share), n + n // 4) + 2 * BLOCK_EVENTS, keep=n)
+                room = int(n / share * (1.2 if share > 0.05 else 2.0))
+                whole.grow(max(room, n + n // 4) + 2 * BLOCK_EVENTS, keep=n)
             part = whole.after(n)
             place = part.t
             count, following = self._decode(at, part, side)

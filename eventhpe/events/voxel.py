@@ -15,6 +15,7 @@ from eventhpe.events.types import Events, VoxelGrid
 
 #: A further thread has to find this many events, or starting it costs more than it saves.
 EVENTS_PER_THREAD = 100_000
+_MOST_IDLE = 8
 
 
 def check_window(t0_us: int, t1_us: int) -> tuple[int, int]:
@@ -69,6 +70,29 @@ def _helpers(process_id: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(os.cpu_count(), "voxel")
 
 
+@functools.cache
+def _idle_sums(process_id: int) -> dict[int, list[NDArray[np.int64]]]:
+    """Zeroed sums (H * W,) that nobody uses now, by their length; fresh ones cost time."""
+    return {}
+
+
+def _take_sums(pixels: int) -> NDArray[np.int64]:
+    try:
+        return _idle_sums(os.getpid())[pixels].pop()
+    except LookupError:
+        return np.zeros(pixels, np.int64)
+
+
+def _give_back(sums: NDArray[np.int64]) -> None:
+    """Keep zeroed sums of the latest size for the next call."""
+    idle = _idle_sums(os.getpid())
+    if len(sums) not in idle:
+        idle.clear()
+    kept = idle.setdefault(len(sums), [])
+    if len(sums) and len(kept) < _MOST_IDLE:
+        kept.append(sums)
+
+
 def _accumulate(events: Events, t0_us: int, t1_us: int, grid: NDArray[np.float32], threads: int = 1) -> None:
     """Clear grid (B, H, W) and fill it; each thread takes an equal, consecutive share of the events."""
     bins, _, width = grid.shape
@@ -94,13 +118,14 @@ def _accumulate(events: Events, t0_us: int, t1_us: int, grid: NDArray[np.float32
     lasts = [*firsts[1:], bins - 2]
     heads = [planes[:2], *(np.empty((2, planes.shape[1]), np.float32) for _ in firsts[1:])]
 
-    jobs = []
+    jobs, all_sums = [], []
     for k in range(workers):
         part = slice(cuts[k], cuts[k + 1])
         columns = events.t[part], events.x[part], events.y[part], events.p[part]
         # Packed sums are worth their memory only where an interval may hold enough events.
         pixels = planes.shape[1] if 2 * (cuts[k + 1] - cuts[k]) >= planes.shape[1] else 0
-        sums = np.zeros(pixels, np.int64)
+        sums = _take_sums(pixels)
+        all_sums.append(sums)
         jobs.append((*columns, t0_us, t1_us, firsts[k], lasts[k], planes, heads[k], sums, width))
     if workers == 1:
         good = kernels.voxel_intervals(*jobs[0])
@@ -112,6 +137,8 @@ def _accumulate(events: Events, t0_us: int, t1_us: int, grid: NDArray[np.float32
             planes[first : first + 2] += head
     if not good:
         raise _unusable(events, t0_us, t1_us)
+    for sums in all_sums:  # zeroed again by the kernel
+        _give_back(sums)
 
 
 def _unusable(events: Events, t0_us: int, t1_us: int) -> ShapeError:

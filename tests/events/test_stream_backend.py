@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eventhpe.errors import FormatError
-from eventhpe.events.blocks import BlockReader, Checkpoint, Columns, Side, read_stored
+from eventhpe.events.blocks import BlockReader, Checkpoint, Columns, Frame, Side, read_stored
 from eventhpe.events.recording import OutOfOrderError, Recording
 from eventhpe.events.stream_backend import StreamBackend
 from eventhpe.events.types import Events
@@ -191,3 +191,20 @@ def test_path_is_named(tmp_path: Path) -> None:
     reader = ListReader([[(0, 0, 0, 0, 0)], [(1 << 60, 0, 0, 0, 0)]], path=tmp_path / "walk.aedat")
     with pytest.raises(FormatError, match=r"walk\.aedat"):
         _ = recording(reader).num_events
+
+
+@pytest.mark.parametrize("events", [[(50, 1, 1, 1, 0), (60, 1, 1, 1, 0)], []])
+def test_impossible_times_beside_the_events_are_dropped(events: list[Row]) -> None:
+    class Damaged(ListReader):
+        def decode(self, at: Checkpoint, out: Columns, side: Side) -> tuple[int, Checkpoint | None]:
+            side.add_triggers(np.array([2**62, -(2**63), 70]), np.ones(3, np.uint8))
+            side.add_imu(np.array([-(2**62)]), np.zeros((1, 3)), np.zeros((1, 3)), np.zeros(1))
+            side.frames.append(Frame(2**62, (0,)))
+            return super().decode(at, out, side)
+
+    r = recording(Damaged([events]))
+    assert r.triggers is not None and (np.diff(r.triggers.t_us) >= 0).all()
+    assert r.triggers.t_us.max() <= 70 and len(r.triggers) == 1 + bool(events)
+    assert r.frames is not None and len(r.frames) == 1
+    assert "3 triggers or IMU samples with impossible times dropped" in r.warnings
+    assert "1 frames with impossible times dropped" in r.warnings
