@@ -24,7 +24,7 @@ from eventhpe.atomic import PendingFile, remove_leftovers
 from eventhpe.errors import EventHPEError, FormatError
 from eventhpe.events.conversion import convert
 from eventhpe.events.formats.hdf5 import open_hdf5
-from eventhpe.events.formats.hdf5_damage import check_heaps
+from eventhpe.events.formats.hdf5_damage import plain_attribute
 from eventhpe.events.formats.options import TimeUnit
 from eventhpe.events.formats.sniff import sniff
 from eventhpe.events.open import open_recording
@@ -136,9 +136,8 @@ def made_from(output: Path) -> dict[str, Any]:
         with output.open("rb") as file:
             head = file.read(_HEADER_BYTES)
         if head.startswith(b"\x89HDF"):
-            check_heaps(output)
             with open_hdf5(output) as stored:
-                told = json.loads(stored.attrs.get("provenance", "{}"))
+                told = json.loads(plain_attribute(stored, "provenance", "{}"))
             return told if isinstance(told, dict) else {}
     except (OSError, FormatError, ValueError, TypeError):
         return {}

@@ -18,7 +18,7 @@ import numpy as np
 
 from eventhpe.errors import FormatError
 from eventhpe.events.formats.hdf5 import Hdf5Backend, hdf5_errors, open_hdf5
-from eventhpe.events.formats.hdf5_damage import check_heaps
+from eventhpe.events.formats.hdf5_damage import plain_attribute
 from eventhpe.events.store_writer import SCHEMA_VERSION
 
 STORE_FORMAT = "eventhpe HDF5"
@@ -35,20 +35,28 @@ def is_store(file: h5py.File) -> bool:
 
 def open_store(path: Path) -> Hdf5Backend:
     """Open a file written by `StoreWriter`."""
-    check_heaps(path)
     with open_hdf5(path) as file, hdf5_errors(path):
         if not is_store(file):
             raise FormatError(f"{path}: not an eventhpe HDF5 recording (schema attributes are missing).")
-        version = int(file.attrs["schema_version"])
+        version = _whole(file, "schema_version", path)
         if version > SCHEMA_VERSION:
             raise FormatError(
                 f"{path}: written with schema {version}; this program reads up to {SCHEMA_VERSION}. "
                 "Update eventhpe."
             )
-        size = int(file.attrs["sensor_height"]), int(file.attrs["sensor_width"])
+        size = _whole(file, "sensor_height", path), _whole(file, "sensor_width", path)
         if not (0 < size[0] <= 65535 and 0 < size[1] <= 65535):
             raise FormatError(f"{path}: impossible sensor size (H, W) = {size}.")
         stated = file.get("t_offset")
-        offset = int(np.asarray(stated[()])) if isinstance(stated, h5py.Dataset) and stated.shape == () else 0
-        end = int(file.attrs["duration_us"]) if "duration_us" in file.attrs else None
+        told = isinstance(stated, h5py.Dataset) and stated.shape == () and stated.dtype.kind in "iu"
+        offset = int(np.asarray(stated[()])) if told else 0
+        end = _whole(file, "duration_us", path) if "duration_us" in file.attrs else None
     return Hdf5Backend(path, STORE_FORMAT, size, zero_us=0, offset_us=offset, end_us=end)
+
+
+def _whole(file: h5py.File, name: str, path: Path) -> int:
+    """A whole number among the attributes."""
+    value = plain_attribute(file, name)
+    if not isinstance(value, int | np.integer):
+        raise FormatError(f"{path}: attribute {name!r} must be a whole number; got {value!r}.")
+    return int(value)

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from eventhpe.errors import FormatError
 from eventhpe.events.formats.hdf5 import checked_dataset, hdf5_errors, open_hdf5
-from eventhpe.events.formats.hdf5_damage import CheckedRows, check_storage, checked_rows
+from eventhpe.events.formats.hdf5_damage import CheckedRows, check_storage, checked_rows, plain_attribute
 from eventhpe.events.kernels_columns import check_columns
+from eventhpe.events.recording import Recording
 from eventhpe.events.store import open_store
 from eventhpe.events.store_writer import CHECKSUM
 
@@ -34,13 +35,13 @@ def verify(path: str | Path) -> list[str]:
         FormatError: not an eventhpe HDF5 file, or too damaged to be opened.
     """
     path = Path(path)
-    open_store(path).close()  # layout, sizes, schema
+    with Recording(open_store(path)) as recording:  # layout, sizes, schema
+        size = recording.sensor_size
     findings: list[str] = []
     with open_hdf5(path) as file, hdf5_errors(path):
-        size = int(file.attrs["sensor_height"]), int(file.attrs["sensor_width"])
         try:
-            json.loads(file.attrs.get("provenance", "{}"))
-        except (ValueError, TypeError):
+            json.loads(plain_attribute(file, "provenance", "{}"))
+        except (ValueError, TypeError, FormatError):
             findings.append("the provenance is not JSON")
         try:
             findings += _events(file, path, size)
@@ -83,10 +84,9 @@ def _events(file: h5py.File, path: Path, size: tuple[int, int]) -> list[str]:
         )
         if count
     ]
-    if n and int(file.attrs.get("duration_us", last + 1)) <= last:
-        findings.append(
-            f"duration_us is {int(file.attrs['duration_us'])}, but the last event is at {last} µs"
-        )
+    duration = int(plain_attribute(file, "duration_us", last + 1))
+    if n and duration <= last:
+        findings.append(f"duration_us is {duration}, but the last event is at {last} µs")
     for name, column, checksum in zip("txyp", columns, sums, strict=True):
         findings += _compare(f"events/{name}", column, checksum.hexdigest())
     return findings + _compare("ms_to_idx", index.dataset, index.checksum.hexdigest())
@@ -127,7 +127,7 @@ class _Index:
 
 
 def _compare(name: str, dataset: h5py.Dataset, found: str) -> list[str]:
-    stated = dataset.attrs.get(CHECKSUM)
+    stated = plain_attribute(dataset, CHECKSUM)
     if stated is None:
         return [f"{name} has no checksum (written by an older version); convert the source again"]
     return [] if stated == found else [f"the values of {name} are not those that were written (checksum)"]

@@ -15,7 +15,7 @@ import pytest
 from eventhpe.errors import FormatError
 from eventhpe.events.formats.hdf5 import hdf5_errors
 from eventhpe.events.formats.hdf5_chunks import Pipeline
-from eventhpe.events.formats.hdf5_damage import CheckedRows
+from eventhpe.events.formats.hdf5_damage import CheckedRows, plain_attribute
 from tests.events.small_files import small_events
 from tools.fuzz.mutate import mutate
 
@@ -101,3 +101,19 @@ def test_damaged_chunks_give_what_hdf5_gives_or_an_error(name: str, tmp_path: Pa
             assert np.array_equal(CheckedRows(file["x"], path).read(0, 256), file["x"][:])
             read += 1
     assert read < 60
+
+
+def test_attributes_of_other_types_are_not_read(tmp_path: Path) -> None:
+    """A damaged type turned into sequences or references leads the library through memory that is not
+    there."""
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.attrs["text"], file.attrs["number"], file.attrs["size"] = "640x480", 7, np.array([260, 346])
+        sequences = np.empty(1, object)
+        sequences[0] = np.arange(3, dtype=np.int32)
+        file.attrs.create("sequences", sequences, dtype=h5py.vlen_dtype(np.int32))
+        file.attrs["reference"] = file.ref
+        file.attrs["large"] = np.zeros(7000, np.int64)
+        assert plain_attribute(file, "text") == "640x480" and plain_attribute(file, "number") == 7
+        assert plain_attribute(file, "size").tolist() == [260, 346] and plain_attribute(file, "none", 3) == 3
+        for name in ("sequences", "reference", "large"):
+            assert plain_attribute(file, name) is None, name

@@ -9,7 +9,7 @@ import numpy as np
 
 from eventhpe.errors import FormatError
 from eventhpe.events.formats.hdf5 import Hdf5Backend, checked_dataset, hdf5_errors, open_hdf5
-from eventhpe.events.formats.hdf5_damage import CheckedRows, check_storage, checked_rows
+from eventhpe.events.formats.hdf5_damage import CheckedRows, check_storage, checked_rows, plain_attribute
 from eventhpe.events.formats.sensors import sensor_by_name
 
 _DSEC_SIZE = (480, 640)
@@ -24,10 +24,9 @@ def looks_like_dsec(file: h5py.File) -> bool:
 def _attribute_size(file: h5py.File) -> tuple[int, int] | None:
     for height, width in (("sensor_height", "sensor_width"), ("height", "width")):
         for holder in (file, file["events"]):
-            if height in holder.attrs and width in holder.attrs:
-                size = int(holder.attrs[height]), int(holder.attrs[width])
-                if min(size) > 0 and max(size) <= 65535:
-                    return size
+            size = tuple(plain_attribute(holder, name) for name in (height, width))
+            if all(isinstance(n, int | np.integer) and 0 < n <= 65535 for n in size):
+                return int(size[0]), int(size[1])
     return None
 
 

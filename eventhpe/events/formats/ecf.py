@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from eventhpe.errors import FormatError
 from eventhpe.events.blocks import BLOCK_EVENTS, BlockReader, Checkpoint, Columns, Side
 from eventhpe.events.formats.hdf5 import ProcessHandle, hdf5_errors
-from eventhpe.events.formats.hdf5_damage import check_heaps, check_storage, checked_rows
+from eventhpe.events.formats.hdf5_damage import check_storage, checked_rows, plain_attribute
 from eventhpe.events.formats.options import OpenOptions
 from eventhpe.events.formats.sensors import sensor_by_name
 from eventhpe.events.kernels_ecf import (
@@ -81,7 +81,7 @@ class EcfReader(BlockReader):
                     f"{path}: {EVENTS} has chunks of {self._chunk:,} events; ECF holds {LARGEST_COUNT:,}."
                 )
             self._num_triggers = _num_triggers(file, path)
-            self.sensor_size = sensor_by_name(sensor).size if sensor is not None else _geometry(file, path)
+            self.sensor_size = sensor_by_name(sensor).size if sensor is not None else _geometry(file)
         self._block = max(1, BLOCK_EVENTS // self._chunk) * self._chunk
 
     def __getstate__(self) -> dict[str, Any]:
@@ -191,9 +191,9 @@ def _num_triggers(file: h5py.File, path: Path) -> int:
     return int(triggers.shape[0])
 
 
-def _geometry(file: h5py.File, path: Path) -> tuple[int, int] | None:
+def _geometry(file: h5py.File) -> tuple[int, int] | None:
     """(H, W) from `geometry` ("640x480") or from `format` ("EVT3;height=480;width=640")."""
-    texts = {name: _text(file, name, path) for name in ("geometry", "format")}
+    texts = {name: _text(file, name) for name in ("geometry", "format")}
     match = re.fullmatch(r"\s*(\d{1,5})x(\d{1,5})\s*", texts["geometry"])
     width, height = (match[1], match[2]) if match else ("0", "0")
     if not match:
@@ -203,11 +203,7 @@ def _geometry(file: h5py.File, path: Path) -> tuple[int, int] | None:
     return size if 0 < min(size) and max(size) <= 65535 else None
 
 
-def _text(file: h5py.File, name: str, path: Path) -> str:
+def _text(file: h5py.File, name: str) -> str:
     """A string attribute of the root; empty if there is none."""
-    if name not in file.attrs:
-        return ""
-    if file.attrs.get_id(name).dtype.kind == "O":
-        check_heaps(path)
-    value = file.attrs[name]
+    value = plain_attribute(file, name, "")
     return value.decode("latin-1") if isinstance(value, bytes) else str(value)

@@ -15,6 +15,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+from h5py import h5t
 from numpy.typing import NDArray
 
 from eventhpe.errors import FormatError
@@ -26,6 +27,7 @@ _SMALL_CHUNK_BYTES = 64 << 20
 _LARGEST_EXPANSION = 1024
 # The library writes the strings of the root attributes near the beginning.
 _HEAP_SEARCH_BYTES = 1 << 20
+_LARGEST_ATTRIBUTE = 1 << 16
 # The type of an attribute that is a string of any length, as it stands in the file, and how far its value is.
 _STRING_TYPE = re.compile(rb"[\x19\x29\x39\x49\x59][\x01\x11\x21].\x00\x10\x00\x00\x00", re.DOTALL)
 _LONGEST_TO_VALUE = 64
@@ -153,6 +155,27 @@ class CheckedRows:
 def checked_rows(dataset: h5py.Dataset, i: int, j: int, path: Path) -> Any:
     """dataset[i:j] by `CheckedRows`, for those who read it once."""
     return CheckedRows(dataset, path).read(i, j)
+
+
+def plain_attribute(holder: h5py.HLObject, name: str, default: Any = None) -> Any:
+    """An attribute that holds numbers or a text; `default` where there is none or it holds anything else.
+
+    Damage can turn the type into one that sends the library through memory that is not there.
+
+    Raises:
+        FormatError: a text lies in a damaged heap.
+    """
+    if name not in holder.attrs:
+        return default
+    stored = holder.attrs.get_id(name)
+    kind = stored.get_type()
+    if not isinstance(kind, h5t.TypeIntegerID | h5t.TypeFloatID | h5t.TypeStringID):
+        return default
+    if stored.get_storage_size() > _LARGEST_ATTRIBUTE:
+        return default
+    if isinstance(kind, h5t.TypeStringID) and kind.is_variable_str():
+        check_heaps(Path(holder.file.filename))
+    return holder.attrs[name]
 
 
 def check_heaps(path: Path) -> None:

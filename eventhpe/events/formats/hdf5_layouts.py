@@ -13,6 +13,7 @@ from eventhpe.errors import FormatError
 from eventhpe.events.formats.dsec import looks_like_dsec
 from eventhpe.events.formats.ecf import is_prophesee
 from eventhpe.events.formats.hdf5 import hdf5_errors, open_hdf5
+from eventhpe.events.formats.hdf5_damage import plain_attribute
 from eventhpe.events.store import is_store
 
 # What other programs call the columns t, x, y, p; compared in lower case.
@@ -164,17 +165,15 @@ def attribute_size(file: h5py.File, places: list[str]) -> tuple[int, int] | None
         parts = place.strip("/").split("/")
         holders.update({"/".join(parts[:k]): None for k in range(1, len(parts) + 1)})
     for holder in holders:
-        attributes = file[holder].attrs
         for height, width in (("height", "width"), ("sensor_height", "sensor_width")):
-            if height in attributes and width in attributes:
-                size = _checked_size(attributes[height], attributes[width])
-                if size is not None:
-                    return size
+            size = _checked_size(*(plain_attribute(file[holder], name) for name in (height, width)))
+            if size is not None:
+                return size
         for name in ("sensor_resolution", "resolution", "sensor_size"):
-            if name in attributes:
-                pair = np.sort(np.asarray(attributes[name]).reshape(-1))
+            pair = np.asarray(plain_attribute(file[holder], name, [])).reshape(-1)
+            if len(pair) == 2 and pair.dtype.kind in "iuf":
                 # Programs disagree on the order; no event sensor is higher than wide.
-                size = _checked_size(pair[0], pair[1]) if len(pair) == 2 else None
+                size = _checked_size(*np.sort(pair))
                 if size is not None:
                     return size
     return None
