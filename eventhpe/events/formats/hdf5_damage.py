@@ -27,7 +27,7 @@ _SMALL_CHUNK_BYTES = 64 << 20
 _LARGEST_EXPANSION = 1024
 # The library writes the strings of the root attributes near the beginning.
 _HEAP_SEARCH_BYTES = 1 << 20
-_LARGEST_ATTRIBUTE = 1 << 16
+_LARGEST_ATTRIBUTE = 1 << 15
 # The type of an attribute that is a string of any length, as it stands in the file, and how far its value is.
 _STRING_TYPE = re.compile(rb"[\x19\x29\x39\x49\x59][\x01\x11\x21].\x00\x10\x00\x00\x00", re.DOTALL)
 _LONGEST_TO_VALUE = 64
