@@ -14,152 +14,13 @@ from numpy.typing import NDArray
 from eventhpe.errors import FormatError
 from eventhpe.events import kernels_columns as kernels
 from eventhpe.events.blocks import BLOCK_EVENTS, BlockReader, Checkpoint, Columns, Side
-from eventhpe.events.recording import (
-    LONGEST_US,
-    Backend,
-    OutOfOrderError,
-    Summary,
-    check_span,
-    check_stream,
-)
+from eventhpe.events.recording import Backend, OutOfOrderError, Summary, check_span, check_stream
+from eventhpe.events.stream_index import START, Group, StreamIndex, Survey, stream_sizes
 from eventhpe.events.types import Events, GrayFrames, ImuSamples, RawEvents, Triggers
 
 _CACHE_BYTES = 64 << 20
-# 65535 marks a coordinate that no uint16 can hold; a sensor whose size is not told ends below it.
-_WIDEST = 65535
-_START = -(2**62)
 # Events that `once` hands over together: writing them costs a call per column.
 _ONCE_EVENTS = 4 * BLOCK_EVENTS
-
-
-@dataclass(frozen=True)
-class _Group:
-    """Neighbouring blocks whose times overlap (mostly one block): sorted together, read together."""
-
-    first_block: int
-    end_block: int
-    start: int  # index of its first event
-    count: int
-    t_max: int
-    sort: bool
-
-
-class _Survey:
-    """Grows by one row per block and camera while a pass goes on."""
-
-    def __init__(self, reader: BlockReader) -> None:
-        self.side = Side()
-        self.checkpoints: list[Checkpoint] = []
-        self._rows: list[NDArray[np.int64]] = []
-        self._sizes = [size or (_WIDEST, _WIDEST) for size in stream_sizes(reader)]
-        self._last = [_START] * len(self._sizes)
-        self._one = Columns(0)
-
-    def block(self, at: Checkpoint, columns: Columns, n: int) -> NDArray[np.int64]:
-        """Describe the block: (C, SURVEY_SIZE)."""
-        rows = np.empty((len(self._sizes), kernels.SURVEY_SIZE), np.int64)
-        for camera, (height, width) in enumerate(self._sizes):
-            t, x, y, p = self.of_camera(columns, n, camera)
-            kernels.survey(t, x, y, p, width, height, self._last[camera], rows[camera])
-            if rows[camera, kernels.COUNT]:
-                self._last[camera] = int(rows[camera, kernels.T_LAST])
-        self.checkpoints.append(at)
-        self._rows.append(rows)
-        return rows
-
-    def of_camera(self, columns: Columns, n: int, camera: int) -> tuple[NDArray[Any], ...]:
-        """t, x, y, p of one camera: the columns themselves, or copies that live until the next call."""
-        t, x, y, p = columns.t[:n], columns.x[:n], columns.y[:n], columns.p[:n]
-        if len(self._sizes) == 1:
-            return t, x, y, p
-        one = self._one
-        one.grow(max(n, BLOCK_EVENTS))
-        m = kernels.keep_camera(t, x, y, p, columns.camera[:n], camera, one.t, one.x, one.y, one.p)
-        return one.t[:m], one.x[:m], one.y[:m], one.p[:m]
-
-    def table(self) -> NDArray[np.int64]:
-        """(blocks, C, SURVEY_SIZE)."""
-        if not self._rows:
-            return np.zeros((0, len(self._sizes), kernels.SURVEY_SIZE), np.int64)
-        return np.stack(self._rows)
-
-
-def stream_sizes(reader: BlockReader) -> tuple[tuple[int, int] | None, ...]:
-    """(H, W) of every camera, None where the file does not tell."""
-    return reader.stream_sizes or (reader.sensor_size,) * len(reader.streams)
-
-
-class _Index:
-    """What a complete pass found out: where blocks begin, how they lie in time, what is beside the events."""
-
-    def __init__(self, reader: BlockReader, survey: _Survey, stream: int | None) -> None:
-        self.checkpoints = survey.checkpoints
-        self.side = survey.side
-        table = survey.table()
-        counts = table[:, :, kernels.COUNT].sum(0)
-        self.camera = int(np.argmax(counts)) if stream is None else stream
-        if stream is None and len(counts) > 1:
-            self.side.say(
-                f"{len(counts)} event streams ({', '.join(reader.streams)}); reading "
-                f"{reader.streams[self.camera]} "
-                "(choose with stream=)"
-            )
-        rows = table[:, self.camera]
-        self.rows = rows
-        filled = rows[rows[:, kernels.COUNT] > 0]
-        self.num_events = int(rows[:, kernels.COUNT].sum())
-        self.num_backward = int(rows[:, kernels.BACKWARD].sum())
-        self.largest_step_us = int(rows[:, kernels.BACK_STEP].max(initial=0))
-        known = stream_sizes(reader)[self.camera]
-        where = "outside the sensor"
-        if known is None:
-            extent = [max(1, int(filled[:, k].max(initial=0)) + 1) for k in (kernels.Y_MAX, kernels.X_MAX)]
-            self.sensor_size = extent[0], extent[1]
-            self.side.say(
-                f"the file does not tell the sensor size; taken as {extent[1]}x{extent[0]}, the extent of "
-                f"the "
-                "events (say it with sensor=, --sensor)"
-            )
-        else:
-            self.sensor_size = known
-            where = f"outside the {known[1]}x{known[0]} sensor"
-        self.side.lose(f"events {where} dropped", int(rows[:, kernels.OUTSIDE].sum()))
-        if self.num_backward:
-            self.side.say(
-                f"time goes backwards at {self.num_backward:,} events (by at most {self.largest_step_us:,} "
-                f"µs); "
-                "read() gives them sorted"
-            )
-        self.stored = (
-            (int(filled[0, kernels.T_FIRST]), int(filled[-1, kernels.T_LAST])) if len(filled) else (0, 0)
-        )
-        self.t_min = int(filled[:, kernels.T_MIN].min(initial=2**62)) if len(filled) else 0
-        self.t_max = int(filled[:, kernels.T_MAX].max(initial=-(2**62))) if len(filled) else -1
-        check_span(str(reader.path), self.t_min, self.t_max)
-        self.side.keep_near(self.t_min, LONGEST_US)
-        self.groups = _groups(rows)
-        self.starts = np.array([g.start for g in self.groups], np.int64)
-        self.ends_us = np.array([g.t_max for g in self.groups], np.int64)
-        self.clean = not rows[:, kernels.OUTSIDE].any() and not self.num_backward and len(reader.streams) == 1
-
-
-def _groups(rows: NDArray[np.int64]) -> list[_Group]:
-    filled = np.flatnonzero(rows[:, kernels.COUNT])
-    if not len(filled):
-        return []
-    counts = rows[filled, kernels.COUNT]
-    latest = np.maximum.accumulate(rows[filled, kernels.T_MAX])
-    earliest = np.minimum.accumulate(rows[filled, kernels.T_MIN][::-1])[::-1]
-    ends = [*np.flatnonzero(latest[:-1] <= earliest[1:]) + 1, len(filled)]
-    groups, begin, start = [], 0, 0
-    for end in ends:
-        count = int(counts[begin:end].sum())
-        sort = end - begin > 1 or bool(rows[filled[begin:end], kernels.BACKWARD].any())
-        groups.append(
-            _Group(int(filled[begin]), int(filled[end - 1]) + 1, start, count, int(latest[end - 1]), sort)
-        )
-        begin, start = end, start + count
-    return groups
 
 
 @dataclass(frozen=True)
@@ -187,7 +48,7 @@ class StreamBackend(Backend):
         self._stream = check_stream(stream, reader.streams, str(reader.path))
         if self._stream is None and len(reader.streams) == 1:
             self._stream = 0
-        self._built: _Index | None = None
+        self._built: StreamIndex | None = None
         self._cache: OrderedDict[int, Events] = OrderedDict()
         self.format = reader.format
         self.source = str(reader.path)
@@ -204,15 +65,15 @@ class StreamBackend(Backend):
             raise FormatError(f"{self.source}: reading does not advance at {at}; the file is damaged.")
         return n, following
 
-    def _index(self) -> _Index:
+    def _index(self) -> StreamIndex:
         if self._built is None:
-            survey, columns = _Survey(self._reader), Columns()
+            survey, columns = Survey(self._reader), Columns()
             at: Checkpoint | None = self._reader.first()
             while at is not None:
                 n, following = self._decode(at, columns, survey.side)
                 survey.block(at, columns, n)
                 at = following
-            self._built = _Index(self._reader, survey, self._stream)
+            self._built = StreamIndex(self._reader, survey, self._stream)
         return self._built
 
     def once(self) -> Iterator[tuple[int, Events]]:
@@ -220,9 +81,9 @@ class StreamBackend(Backend):
         if self._built is not None or self._stream is None or size is None:
             yield from super().once()
             return
-        survey, ring = _Survey(self._reader), [Columns(_ONCE_EVENTS + BLOCK_EVENTS) for _ in range(4)]
+        survey, ring = Survey(self._reader), [Columns(_ONCE_EVENTS + BLOCK_EVENTS) for _ in range(4)]
         at: Checkpoint | None = self._reader.first()
-        offset, latest, n = 0, _START, 0
+        offset, latest, n = 0, START, 0
         while at is not None:
             whole = ring[0]
             part = whole.after(n)
@@ -235,7 +96,7 @@ class StreamBackend(Backend):
                 t, x, y, p = self._ordered(
                     t, x, y, p, size, bool(row[kernels.OUTSIDE]), bool(row[kernels.BACKWARD])
                 )
-                if latest == _START:
+                if latest == START:
                     offset = int(t[0])
                 elif int(t[0]) < latest:
                     raise OutOfOrderError
@@ -249,7 +110,7 @@ class StreamBackend(Backend):
                 yield offset, Events(whole.t[:n], whole.x[:n], whole.y[:n], whole.p[:n], size)
                 ring.append(ring.pop(0))
                 n = 0
-        self._built = _Index(self._reader, survey, self._stream)
+        self._built = StreamIndex(self._reader, survey, self._stream)
 
     def _size_of_stream(self) -> tuple[int, int] | None:
         return None if self._stream is None else stream_sizes(self._reader)[self._stream]
@@ -329,11 +190,11 @@ class StreamBackend(Backend):
 
     # ---- events
 
-    def _load(self, group: _Group) -> Events:
+    def _load(self, group: Group) -> Events:
         """Events of a group, sorted, on the relative clock."""
         index = self._index()
         whole, columns, lost, done = Columns(group.count), Columns(), Side(), 0
-        survey = _Survey(self._reader)
+        survey = Survey(self._reader)
         height, width = index.sensor_size
         for k in range(group.first_block, group.end_block):
             n, _ = self._decode(index.checkpoints[k], columns, lost)
@@ -416,7 +277,7 @@ class StreamBackend(Backend):
             Columns, of which the first n places are filled; n; what was taken from all times (with
             `relative`, the first of them).
         """
-        survey = _Survey(self._reader) if self._built is None else None
+        survey = Survey(self._reader) if self._built is None else None
         side = survey.side if survey is not None else Side()
         whole, n, offset = Columns(), 0, 0
         at: Checkpoint | None = self._reader.first()
@@ -441,7 +302,7 @@ class StreamBackend(Backend):
             n += count
             at = following
         if survey is not None:
-            self._built = _Index(self._reader, survey, self._stream)
+            self._built = StreamIndex(self._reader, survey, self._stream)
         return whole, n, offset
 
     def close(self) -> None:
