@@ -60,30 +60,34 @@ class Options:
 
 
 def run(options: Options) -> int:
-    from eventhpe.errors import FormatError, UnitError
+    from eventhpe.errors import EventHPEError, FormatError, UnitError
     from eventhpe.events.batch import (
         REPORT_NAME,
+        Outcome,
         convert_unit,
         find_sources,
         name_outputs,
-        per_stream,
         run_batch,
     )
 
     if options.jobs < 1:
         raise UnitError(f"--jobs must be >= 1; got {options.jobs}.")
-    units = []
+    changes = _changes(options)
+    units: list[Unit] = []
+    refused: list[Outcome] = []
     single = len(options.files) == 1 and _is_file(options.files[0]) and not options.output.is_dir()
     if single and (options.output.suffix or options.stream != "all"):
-        units = [_unit(options, options.files[0], options.output, _target(options))]
+        units = _units(options, options.files[0], options.output, _target(options), changes)
     else:
         if options.output.is_file():
             raise FormatError(f"-o {options.output}: several recordings need a folder, this is a file.")
         target = options.to or "eventhpe"
-        named = name_outputs(find_sources(options.files), options.output, target)
-        units = [_unit(options, source, output, target) for source, output in named]
-    if options.stream == "all":
-        units = [part for unit in units for part in per_stream(unit)]
+        for source, output in name_outputs(find_sources(options.files), options.output, target):
+            try:
+                units += _units(options, source, output, target, changes)
+            except EventHPEError as error:  # one recording that cannot be opened stops none of the others
+                text = f"{type(error).__name__}: {error}"
+                refused.append(Outcome(str(source), str(output), "failed", error=text))
     if single and len(units) == 1:
         from tqdm import tqdm
 
@@ -97,7 +101,9 @@ def run(options: Options) -> int:
 
     folder = options.output if not single else options.output.parent
     with progress_bar(len(units), "converting") as step:
-        outcomes = run_batch(units, folder / REPORT_NAME, jobs=options.jobs, told=lambda outcome: step())
+        outcomes = run_batch(
+            units, folder / REPORT_NAME, jobs=options.jobs, told=lambda outcome: step(), refused=refused
+        )
     code = _tell(outcomes)
     counts = {s: sum(o.status == s for o in outcomes) for s in ("done", "skipped", "failed")}
     print(
@@ -120,24 +126,40 @@ def _target(options: Options) -> str:
     return {".aedat": "aedat2", ".aedat4": "aedat4"}.get(options.output.suffix.lower(), "eventhpe")
 
 
-def _unit(options: Options, source: Path, output: Path, target: str) -> Unit:
-    from eventhpe.events.batch import Unit
+def _units(options: Options, source: Path, output: Path, target: str, changes: Changes) -> list[Unit]:
+    """The conversion of a recording; with --stream all, one for each of its cameras."""
+    from eventhpe.events.batch import Unit, per_stream
 
-    return Unit(
+    unit = Unit(
         source, output, format=options.format, sensor=options.sensor,
         stream=None if options.stream == "all" else options.stream, time_unit=options.time_unit,
-        target=target, compression=options.compression, changes=_changes(options, source),
-        overwrite=options.overwrite,
+        target=target, compression=options.compression, changes=changes, overwrite=options.overwrite,
     )  # fmt: skip
+    if options.undistort is not None:
+        unit = _undistorted(unit, options.undistort)
+    return per_stream(unit) if options.stream == "all" else [unit]
 
 
-def _changes(options: Options, source: Path) -> Changes:
+def _undistorted(unit: Unit, calibration: Path) -> Unit:
+    """The unit with a calibration, which is for one size of sensor."""
+    from eventhpe.data.calibration import read_calibration
+    from eventhpe.events.open import open_recording
+
+    with open_recording(
+        unit.source, format=unit.format, sensor=unit.sensor, stream=unit.stream, time_unit=unit.time_unit
+    ) as recording:
+        camera = read_calibration(calibration, recording.sensor_size)
+    return replace(unit, changes=replace(unit.changes, undistort=camera))
+
+
+def _changes(options: Options) -> Changes:
+    """All changes but --undistort, which needs the sensor."""
     from eventhpe.errors import UnitError
     from eventhpe.events.transforms import Changes
 
     if len(options.crop) not in (0, 4):
         raise UnitError(f"--crop takes LEFT TOP WIDTH HEIGHT; got {len(options.crop)} numbers.")
-    changes = Changes(
+    return Changes(
         start_us=round(options.start * 1e6),
         stop_us=None if options.stop is None else round(options.stop * 1e6),
         hot_pixels=options.hot_pixels,
@@ -147,17 +169,6 @@ def _changes(options: Options, source: Path) -> Changes:
         flip=options.flip,
         downsample=options.downsample,
     )
-    if options.undistort is None:
-        return changes
-
-    from eventhpe.data.calibration import read_calibration
-    from eventhpe.events.open import open_recording
-
-    with open_recording(
-        source, format=options.format, sensor=options.sensor,
-        stream=None if options.stream == "all" else options.stream, time_unit=options.time_unit,
-    ) as recording:  # fmt: skip
-        return replace(changes, undistort=read_calibration(options.undistort, recording.sensor_size))
 
 
 def _tell(outcomes: list[Outcome]) -> int:

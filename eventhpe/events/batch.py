@@ -233,6 +233,7 @@ def run_batch(
     *,
     jobs: int = 1,
     told: Callable[[Outcome], object] = lambda o: None,
+    refused: Sequence[Outcome] = (),
 ) -> list[Outcome]:
     """Convert all units; a failure stops none of the others.
 
@@ -241,8 +242,9 @@ def run_batch(
             at the end; None: no report.
         jobs: local processes; 1 works in this one.
         told: called with every outcome as it comes.
+        refused: recordings of which no unit could be made.
     Returns:
-        One outcome per unit, in the order of the units.
+        What was refused, then one outcome per unit, in the order of the units.
     """
     outcomes: dict[Path, Outcome] = {}
 
@@ -263,7 +265,7 @@ def run_batch(
             note(convert_unit(unit))
     else:
         _in_processes(units, jobs, note)
-    done = [outcomes[unit.output] for unit in units]
+    done = [*refused, *(outcomes[unit.output] for unit in units)]
     if report is not None:
         with PendingFile(report) as pending:
             lines = "".join(json.dumps(asdict(outcome)) + "\n" for outcome in done)

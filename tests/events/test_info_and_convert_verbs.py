@@ -106,3 +106,21 @@ def test_convert_with_changes_and_back(
         convert.run(convert.Options([source], output=tmp_path / "d.h5", crop=(1, 2)))
     assert convert.run(convert.Options([source], output=tmp_path / "d.h5", crop=(300, 0, 100, 100))) == 2
     assert "does not lie inside" in capsys.readouterr().err and not (tmp_path / "d.h5").exists()
+
+
+@pytest.mark.parametrize("options", [{"stream": "all"}, {"undistort": True}])
+def test_a_recording_that_cannot_be_opened_stops_no_other(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: dict
+) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/good.aedat").write_bytes(source.read_bytes())
+    (tmp_path / "in/bad.aedat").write_bytes(b"#!AER-DAT2.0\r\n# AEChip: unheard.of.Chip\r\n" + bytes(80))
+    if "undistort" in options:
+        options = {"undistort": tmp_path / "c.yaml"}
+        options["undistort"].write_text("{fx: 300, fy: 300, cx: 172.5, cy: 129.5}")
+    assert convert.run(convert.Options([tmp_path / "in"], output=tmp_path / "out", **options)) == 2
+    told = capsys.readouterr()
+    assert "1 converted, 0 there already, 1 failed" in told.out and "unheard.of.Chip" in told.err
+    assert open_recording(tmp_path / "out/good.h5").num_events == 500
+    lines = (tmp_path / "out/convert-report.jsonl").read_text().splitlines()
+    assert [json.loads(line)["status"] for line in lines] == ["failed", "done"]
