@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from types import SimpleNamespace
 from typing import Any
 
@@ -305,3 +306,16 @@ def test_big_endian_cdr_is_refused() -> None:
     data[1] = 0
     with pytest.raises(ros.MessageError, match="little-endian"):
         ros.EventMessage.parse(memoryview(data), "dvs_msgs/EventArray", True)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
+def test_imu_values_that_no_sensor_gives(value: float) -> None:
+    header = struct.pack("<IIII", 1, 2, 3, 0)  # sequence, seconds, nanoseconds, empty frame name
+    for place in (13, 27):
+        numbers = np.zeros(37)
+        numbers[place] = value
+        with pytest.raises(ros.MessageError, match="no sensor"):
+            ros.imu_sample(memoryview(header + numbers.tobytes()), False)
+    numbers = np.full(37, np.nan)  # an orientation that was not measured does no harm
+    numbers[13:16], numbers[25:28] = 0, 9.80665
+    assert ros.imu_sample(memoryview(header + numbers.tobytes()), False)[1].tolist() == [1, 1, 1]

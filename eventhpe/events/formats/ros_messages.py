@@ -247,6 +247,7 @@ def imu_sample(data: memoryview, ros2: bool) -> tuple[int, NDArray[np.float64], 
     time = fields.header()
     # orientation 4, its covariance 9, rotation 3, covariance 9, acceleration 3, covariance 9
     numbers = np.array(fields.take(_IMU, 8))
-    if (np.abs(numbers) > _LARGEST_IMU).any():
+    rotation, acceleration = numbers[13:16], numbers[25:28]
+    if not (np.abs([rotation, acceleration]) <= _LARGEST_IMU).all():  # false for NaN too
         raise MessageError("values that no sensor gives")
-    return time, numbers[25:28] / _G, np.rad2deg(numbers[13:16])
+    return time, acceleration / _G, np.rad2deg(rotation)
