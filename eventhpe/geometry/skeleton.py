@@ -63,6 +63,16 @@ SMPL_SKELETON = Skeleton(
 )  # fmt: skip
 """The 24 joints of SMPL (Loper et al. 2015), in SMPL's order."""
 
+DHP19_SKELETON = Skeleton(
+    name="dhp19",
+    joints=(
+        "head", "shoulder_right", "shoulder_left", "elbow_right", "elbow_left", "hip_right", "hip_left",
+        "hand_right", "hand_left", "knee_right", "knee_left", "foot_right", "foot_left",
+    ),
+    parents=(-1, 0, 0, 1, 2, 1, 2, 3, 4, 5, 6, 9, 10),
+)  # fmt: skip
+"""The 13 markers of DHP19 (Calabrese et al. 2019), in the official order; near the joints, not at them."""
+
 
 @dataclass(frozen=True)
 class Keypoints:
