@@ -1,8 +1,4 @@
-"""Compiled loops of the event simulator (Numba).
-
-Between kernels one event is one uint64: microseconds since the interval's start << 32 | pixel << 1 |
-polarity. Random numbers come from a splitmix64 state that the caller owns, never from a global one.
-"""
+"""Compiled loops of the event simulator: low-pass and threshold crossings, run by run (Numba)."""
 
 from __future__ import annotations
 
@@ -10,230 +6,166 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from eventhpe.events.kernels_levels import exp_of_negative
+from eventhpe.events.kernels_noise import add_noise
+from eventhpe.events.kernels_packed import packed, with_room
+from eventhpe.events.kernels_pixels import (
+    LEVEL,
+    NEVER,
+    NEXT,
+    OFF,
+    ON,
+    REFERENCE,
+    RUN,
+    TARGET,
+    Noise,
+    Pixels,
+)
+
 F32 = NDArray[np.float32]
-F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
-U8 = NDArray[np.uint8]
-U16 = NDArray[np.uint16]
 U64 = NDArray[np.uint64]
-Box = tuple[int, int, int, int]
+
+_F = np.float32
+_ONE, _FULL_DN, _DARK_DN = _F(1), _F(255), _F(20)
+#: A low-passed level this near to its target is set to it (log units; 1/1000 of the smallest threshold).
+_SETTLED = _F(1e-5)
+#: Distances to a threshold are estimates in float32; pixels nearer than this are looked at.
+_SLACK = _F(2e-6)
+_FAR_BITS = np.int32(_F(NEVER).view(np.int32))
 
 
-@njit(cache=True, nogil=True)
-def lin_log(intensity: float, knee: float, dark: float) -> float:
-    """Natural logarithm that goes on as its tangent below `knee`."""
-    v = intensity + dark
-    if v < knee:
-        return float(np.log(knee) + (v - knee) / knee)
-    return float(np.log(v))
-
-
-@njit(cache=True, nogil=True)
-def levels_from_table(image: U8, table: F32, box: Box, levels: F32) -> None:
-    """Log intensity of a uint8 image inside `box`."""
-    y0, y1, x0, x1 = box
-    for y in range(y0, y1):
-        for x in range(x0, x1):
-            levels[y, x] = table[image[y, x]]
-
-
-@njit(cache=True, nogil=True)
-def levels_from_float(image: F32, seen: F32, knee: float, dark: float, box: Box, levels: F32) -> bool:
-    """Log intensity of a float image inside `box`; pixels that did not change cost no logarithm.
-
-    Returns:
-        False when a value is negative or not finite.
-    """
-    y0, y1, x0, x1 = box
-    for y in range(y0, y1):
-        for x in range(x0, x1):
-            v = image[y, x]
-            if v != seen[y, x]:
-                if not 0.0 <= v < np.inf:
-                    return False
-                seen[y, x] = v
-                levels[y, x] = lin_log(v, knee, dark)
-    return True
-
-
-@njit(cache=True, nogil=True)
-def low_pass(levels: F32, image: NDArray, share: F32, state: F32, box: Box) -> None:  # type: ignore[type-arg]
-    """Move `state` towards `levels` by the share that belongs to the pixel's intensity (256 steps)."""
-    y0, y1, x0, x1 = box
-    for y in range(y0, y1):
-        for x in range(x0, x1):
-            a = share[min(int(image[y, x]), 255)]
-            state[y, x] += a * (levels[y, x] - state[y, x])
-
-
-@njit(cache=True, nogil=True)
-def _grown(buffer: U64) -> U64:
-    out = np.empty(2 * buffer.size, np.uint64)
-    out[: buffer.size] = buffer
-    return out
-
-
-@njit(cache=True, nogil=True)
-def _packed(micro: int, pixel: int, polarity: int) -> np.uint64:
-    return (np.uint64(micro) << np.uint64(32)) | np.uint64(2 * pixel + polarity)
-
-
-@njit(cache=True, nogil=True)
-def _count_firing(level: F32, reference: F32, on: F32, off: F32, leak: np.float32) -> np.int32:
-    """How many pixels of a run fire; without a branch, so that the compiler uses vector instructions."""
-    hits = np.int32(0)
-    for i in range(level.size):
-        d = level[i] - reference[i] + leak
-        hits += np.int32((d >= on[i]) | (d <= -off[i]))
-    return hits
-
-
-@njit(cache=True, nogil=True)
-def cross_thresholds(
-    levels: F32, before: F32, reference: F32, on: F32, off: F32,
-    leak0: float, leak1: float, box: Box,
-    t0: int, dt: int, refractory: int, last_t: I64, buffer: U64,
-) -> tuple[U64, int]:  # fmt: skip
-    """Emit an event each time `level - reference + leak` passes a threshold; linear between frames.
+@njit(cache=True, nogil=True, error_model="numpy")
+def _emit_run(
+    r: int, field: int, pixels: Pixels, leak0: float, leak1: float, t0: int, dt: int, refractory: int,
+    cols: int, near: F32, chosen: I64, buffer: U64, n: int,
+) -> int:  # fmt: skip
+    """Write the events of one run; the buffer has room. Levels are linear in time between images.
 
     Args:
-        levels, before: (H, W) log intensity at the end and at the start of the interval; `before` is set
-            to `levels`.
-        reference: (H, W) level of each pixel's last event; moved here.
+        field: of the new levels.
+        near: (RUN,) distance to the nearer threshold; negative when it has been passed.
+        chosen: (RUN,) scratch.
+    """
+    state, leak_share, last_t = pixels.state, pixels.leak_share, pixels.last_t
+    fire = 0
+    share = min(r, leak_share.shape[0] - 1)
+    for i in range(RUN):
+        chosen[fire] = i
+        fire += near[i] <= _SLACK
+    row = r * RUN // cols
+    column = r * RUN - row * cols
+    for j in range(fire):
+        i = chosen[j]
+        reference, leaked = float(state[r, REFERENCE, i]), float(leak_share[share, i])
+        end = float(state[r, field, i]) - reference + leak1 * leaked
+        begin = float(state[r, LEVEL, i]) - reference + leak0 * leaked
+        rises = end > 0
+        step = float(state[r, ON, i]) if rises else -float(state[r, OFF, i])
+        scale = dt / (end - begin) if end != begin else 0.0
+        late = dt if end == begin else 0
+        y, x = row, column + i
+        while x >= cols:
+            x -= cols
+            y += 1
+        last = last_t[r, i]
+        count = 0
+        while (count + 1) * abs(step) <= abs(end):
+            count += 1
+            micro = min(max(int((count * step - begin) * scale) + late, 0), dt - 1)
+            buffer[n] = packed(micro, y, x, rises)
+            if t0 + micro - last >= refractory:
+                last = t0 + micro
+                n += 1
+        last_t[r, i] = last
+        state[r, REFERENCE, i] += count * step
+    return n
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def fire_between_images(
+    pixels: Pixels, noise: Noise, cutoff: float, gain: float, leak0: float, leak1: float,
+    largest_share: float, smallest_threshold: float, t0: int, dt: int, refractory: int,
+    size: tuple[int, int], buffer: U64,
+) -> tuple[U64, int]:  # fmt: skip
+    """The events of one interval, in no order.
+
+    Levels move to or towards their targets; an event each time level - reference + leak passes a threshold.
+    Noise comes after.
+
+    Largest and smallest values of a run are found among float32 as bits: positive floats are ordered like
+    their bits, and only integers have a vector instruction for it that needs no assumption.
+
+    Args:
+        cutoff: 2 pi cutoff_hz dt / 275, or 0 without a low-pass; a pixel of I DN moves by the share
+            1 - exp(-cutoff (I + 20)), I in whole DN up to 255.
         leak0, leak1: what leaked from the references until both ends of the interval.
-        box: where levels may have changed; elsewhere only the leak makes events.
+        largest_share: of pixels.leak_share.
+        smallest_threshold: of all thresholds.
         refractory: an event within this time after the pixel's last one is dropped, the reference moves.
+        buffer: events are written to its start.
     Returns:
         The (perhaps larger) buffer and the number of events in it.
     """
-    rows, cols = levels.shape
-    y0, y1, x0, x1 = box
-    n = 0
-    drift1 = np.float32(leak1)
-    for y in range(rows):
-        inside = y0 <= y < y1
-        if not inside and leak1 == leak0:
+    seen, state, leak_share = pixels.seen, pixels.state, pixels.leak_share
+    changed, settled, margin = pixels.changed, pixels.settled, pixels.margin
+    brightness, rate = np.float32(gain), np.float32(cutoff)
+    moved, near, chosen = np.empty(RUN, state.dtype), np.empty(RUN, np.float32), np.empty(RUN, np.int64)
+    leak = leak_share.dtype.type(leak1)
+    drift = (leak1 - leak0) * largest_share
+    cols, n = size[1], 0
+    for r in range(changed.size):
+        fresh = changed[r] != 0
+        if fresh:
+            changed[r] = 0
+            if cutoff > 0:
+                settled[r] = 0
+        if not settled[r]:
+            field = NEXT
+            move, gap = np.int32(0), np.int32(0)
+            for i in range(RUN):
+                dn = np.float32(seen[r, i]) * brightness
+                dn = np.float32(np.int32(dn if dn < _FULL_DN else _FULL_DN)) + _DARK_DN
+                before, goal = np.float32(state[r, LEVEL, i]), np.float32(state[r, TARGET, i])
+                after = before + (_ONE - exp_of_negative(rate * dn)) * (goal - before)
+                moved[i] = after
+                move = max(move, np.float32(abs(after - before)).view(np.int32))
+                gap = max(gap, np.float32(abs(goal - after)).view(np.int32))
+            margin[r] -= np.int32(move).view(np.float32) + drift
+            if np.int32(gap).view(np.float32) < _SETTLED:
+                settled[r] = 1
+                margin[r] -= _SETTLED
+                field = TARGET
+            else:
+                for i in range(RUN):
+                    state[r, NEXT, i] = moved[i]
+        elif fresh:
+            field = TARGET
+            margin[r] = 0.0
+        elif drift == 0.0:
             continue
-        if _count_firing(levels[y], reference[y], on[y], off[y], drift1) == 0:
-            if inside:
-                before[y, x0:x1] = levels[y, x0:x1]
-            continue
-        for start in range(0, cols, 32):
-            stop = min(start + 32, cols)
-            run = slice(start, stop)
-            if _count_firing(levels[y, run], reference[y, run], on[y, run], off[y, run], drift1) == 0:
-                continue
-            for x in range(start, stop):
-                end = float(levels[y, x]) - reference[y, x] + leak1
-                if end >= on[y, x]:
-                    step, polarity = float(on[y, x]), 1
-                elif end <= -off[y, x]:
-                    step, polarity = -float(off[y, x]), 0
-                else:
-                    continue
-                begin = float(before[y, x]) - reference[y, x] + leak0
-                count = int(end / step)
-                slope = end - begin
-                pixel = y * cols + x
-                for k in range(1, count + 1):
-                    share = (k * step - begin) / slope if slope != 0.0 else 1.0
-                    micro = min(max(int(share * dt), 0), dt - 1)
-                    if t0 + micro - last_t[y, x] < refractory:
-                        continue
-                    last_t[y, x] = t0 + micro
-                    if n == buffer.size:
-                        buffer = _grown(buffer)
-                    buffer[n] = _packed(micro, pixel, polarity)
-                    n += 1
-                reference[y, x] += np.float32(count * step)
-        if inside:
-            before[y, x0:x1] = levels[y, x0:x1]
-    return buffer, n
-
-
-@njit(cache=True, nogil=True)
-def next_uniform(state: U64) -> float:
-    """Uniform in (0, 1] (splitmix64, Steele et al. 2014)."""
-    state[0] += np.uint64(0x9E3779B97F4A7C15)
-    z = state[0]
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    z = z ^ (z >> np.uint64(31))
-    return float((np.float64(z >> np.uint64(11)) + 1.0) * (1.0 / 9007199254740992.0))
-
-
-@njit(cache=True, nogil=True)
-def add_shot_noise(
-    state: U64, rate_per_us: float, image: NDArray, levels: F32, reference: F32,  # type: ignore[type-arg]
-    leak1: float, t0: int, dt: int, refractory: int, last_t: I64, buffer: U64, n: int,
-) -> tuple[U64, int]:  # fmt: skip
-    """Poisson noise of both polarities; in full light a quarter of the rate in the dark (as v2e).
-
-    All pixels' intervals are laid end to end and walked in exponential steps, so the work is
-    proportional to the number of noise events. An event puts the pixel's reference at its level.
-    """
-    rows, cols = levels.shape
-    length = float(dt) * rows * cols
-    position = -np.log(next_uniform(state)) / rate_per_us
-    while position < length:
-        pixel = int(position / dt)
-        micro = min(int(position - pixel * float(dt)), dt - 1)
-        keep, side = next_uniform(state), next_uniform(state)
-        position -= np.log(next_uniform(state)) / rate_per_us
-        y, x = pixel // cols, pixel % cols
-        if y >= rows or keep > 1.0 - 0.75 * min(float(image[y, x]) / 255.0, 1.0):
-            continue
-        if t0 + micro - last_t[y, x] < refractory:
-            continue
-        last_t[y, x] = t0 + micro
-        reference[y, x] = levels[y, x] + np.float32(leak1)
-        if n == buffer.size:
-            buffer = _grown(buffer)
-        buffer[n] = _packed(micro, pixel, 1 if side > 0.5 else 0)
-        n += 1
-    return buffer, n
-
-
-@njit(cache=True, nogil=True)
-def add_hot_pixels(
-    state: U64, rate_per_us: float, pixels: I64, t0: int, dt: int, refractory: int, last_t: I64,
-    buffer: U64, n: int,
-) -> tuple[U64, int]:  # fmt: skip
-    """Poisson ON events of the given flat pixel indices."""
-    cols = last_t.shape[1]
-    length = float(dt) * pixels.size
-    position = -np.log(next_uniform(state)) / rate_per_us
-    while position < length:
-        which = min(int(position / dt), pixels.size - 1)
-        micro = min(int(position - which * float(dt)), dt - 1)
-        position -= np.log(next_uniform(state)) / rate_per_us
-        pixel = pixels[which]
-        y, x = pixel // cols, pixel % cols
-        if t0 + micro - last_t[y, x] < refractory:
-            continue
-        last_t[y, x] = t0 + micro
-        if n == buffer.size:
-            buffer = _grown(buffer)
-        buffer[n] = _packed(micro, pixel, 1)
-        n += 1
-    return buffer, n
-
-
-@njit(cache=True, nogil=True)
-def sort_and_unpack(packed: U64, t0: int, dt: int, cols: int, t: I64, x: U16, y: U16, p: U8) -> None:
-    """Stable counting sort by microsecond, written out as columns."""
-    start = np.zeros(dt + 1, np.int64)
-    for i in range(packed.size):
-        start[(packed[i] >> np.uint64(32)) + np.uint64(1)] += 1
-    for m in range(dt):
-        start[m + 1] += start[m]
-    for i in range(packed.size):
-        micro = int(packed[i] >> np.uint64(32))
-        j = start[micro]
-        start[micro] += 1
-        place = int(packed[i] & np.uint64(0xFFFFFFFF))
-        pixel = place >> 1
-        t[j] = t0 + micro
-        x[j] = pixel % cols
-        y[j] = pixel // cols
-        p[j] = place & 1
+        else:
+            field = LEVEL
+            margin[r] -= drift
+        if margin[r] <= _SLACK:
+            nearest, furthest = _FAR_BITS, np.int32(0)
+            share = min(r, leak_share.shape[0] - 1)
+            for i in range(RUN):
+                d = np.float32(state[r, field, i] - state[r, REFERENCE, i] + leak * leak_share[share, i])
+                up, down = np.float32(state[r, ON, i]) - d, np.float32(state[r, OFF, i]) + d
+                near[i] = up if up < down else down
+                nearest = min(nearest, np.float32(near[i]).view(np.int32))
+                furthest = max(furthest, np.float32(abs(d)).view(np.int32))
+            margin[r] = np.int32(nearest).view(np.float32)  # some negative number where one is negative
+            if margin[r] <= _SLACK:
+                room = RUN * (int(np.int32(furthest).view(np.float32) / smallest_threshold) + 2)
+                if n + room > buffer.size:
+                    buffer = with_room(buffer, n, room)
+                n = _emit_run(
+                    r, field, pixels, leak0, leak1, t0, dt, refractory, cols, near, chosen, buffer, n
+                )
+                margin[r] = 0.0
+        if field != LEVEL:
+            for i in range(RUN):
+                state[r, LEVEL, i] = state[r, field, i]
+    return add_noise(noise, pixels, gain, leak1, t0, dt, refractory, size, buffer, n)

@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 
 from eventhpe.errors import ShapeError, UnitError
+from eventhpe.events.kernels_levels import exp_of_negative, natural_log
+from eventhpe.events.kernels_packed import packed, unpack
+from eventhpe.events.sensor import PixelPattern
 from eventhpe.events.simulate import EventSimulator, SensorModel
 from eventhpe.events.types import Events
 
@@ -25,8 +28,12 @@ NOISY = SensorModel(
 def run(sim: EventSimulator, images: list[np.ndarray], times: list[int], boxes: list | None = None) -> Events:
     boxes = boxes or [None] * len(times)
     parts = [sim.feed(im, t, box=b) for im, t, b in zip(images, times, boxes, strict=True)]
+    return joined(parts)
+
+
+def joined(parts: list[Events]) -> Events:
     columns = {k: np.concatenate([getattr(e, k) for e in parts]) for k in ("t", "x", "y", "p")}
-    return Events(**columns, sensor_size=sim.size)
+    return Events(**columns, sensor_size=parts[0].sensor_size)
 
 
 def same(a: Events, b: Events) -> bool:
@@ -162,6 +169,11 @@ def test_hot_pixels() -> None:
     assert len(np.unique(events.y.astype(int) * 50 + events.x)) == 20
     low, high = poisson_band(20 * 200.0)
     assert low < len(events.t) < high
+    assert events.p.all(), "ON only, unless asked otherwise"
+    both = dataclasses.replace(sensor, hot_on_share=0.3)
+    events = run(EventSimulator((40, 50), both, seed=4), [image] * 101, list(range(0, 1_000_001, 10_000)))
+    n = len(events)
+    assert low < n < high and abs(np.count_nonzero(events.p) - 0.3 * n) < 5 * np.sqrt(n * 0.3 * 0.7)
 
 
 def test_mismatch_spreads_thresholds() -> None:
@@ -250,12 +262,193 @@ def test_counting_and_comparison_sort_agree() -> None:
     sim = EventSimulator((48, 64), NOISY, seed=1)
     part = run(sim, images, [k * 5_000_000 for k in range(5)])
     assert (np.diff(part.t) >= 0).all() and len(part.t) > 1000
-    packed = np.random.default_rng(0).integers(0, 70_000, 500).astype(np.uint64) << np.uint64(32)
-    packed |= np.arange(500, dtype=np.uint64)
-    sim._buffer[:500] = packed
-    a, b = sim._unpack(500, 3, 70_000), sim._unpack(500, 3, 69_999 + 1 + 8 * 500)
-    assert same(a, b) and len(a.t) == 500
-    assert same(a, sim._unpack(500, 3, 5_000_000))
+    words = np.random.default_rng(0).integers(0, 69_500, 500).astype(np.uint64) << np.uint64(33)
+    words |= np.arange(500, dtype=np.uint64)
+    sim._buffer[:500] = words
+    a, b = sim._in_order(500, 3, 69_536), sim._in_order(500, 3, 69_537)  # either side of the choice
+    assert same(a, b) and len(a.t) == 500 and (np.diff(a.t) >= 0).all()
+    assert same(a, sim._in_order(500, 3, 5_000_000))
+
+
+@pytest.mark.parametrize("y", [0, 3, 65_535])
+def test_words_hold_the_largest_sensor_and_the_longest_interval(y: int) -> None:
+    micro, x = np.array([0, 5, 2**31 - 1]), np.array([65_535, 0, 65_535])
+    words = np.zeros(3, np.uint64)
+    for k in range(3):
+        words[k] = packed(int(micro[k]), y, int(x[k]), 1 - k % 2)
+    columns = [np.empty(3, t) for t in (np.int64, np.uint16, np.uint16, np.uint8)]
+    unpack(words, 7, *columns)
+    assert columns[0].tolist() == (micro + 7).tolist() and columns[1].tolist() == x.tolist()
+    assert columns[2].tolist() == [y] * 3 and columns[3].tolist() == [1, 0, 1]
+
+
+def test_logarithm_and_exponential_are_near_enough() -> None:
+    v = np.concatenate([np.linspace(1, 256, 40_001), np.exp2(np.arange(9)), [np.nextafter(np.float32(2), 0)]])
+    v = v.astype(np.float32)
+    mine = np.array([natural_log(x) for x in v], np.float64)
+    assert np.abs(mine - np.log(v.astype(np.float64))).max() <= 3e-7
+    assert natural_log(np.float32(1)) == 0
+    tiny = np.exp(np.linspace(-80, 80, 2000)).astype(np.float32)
+    assert np.abs(np.array([natural_log(x) for x in tiny]) / np.log(tiny.astype(np.float64)) - 1).max() < 3e-7
+    x = np.concatenate([np.linspace(0, 20, 20_001), [87, 100, 1e6]]).astype(np.float32)
+    mine = np.array([exp_of_negative(a) for a in x], np.float64)
+    assert np.abs(mine - np.exp(-x.astype(np.float64))).max() <= 3e-7
+    assert exp_of_negative(np.float32(0)) == 1
+
+
+def test_seeds_keep_their_meaning() -> None:
+    # what seed 11 has meant since benchmark-v1; new properties must not move it
+    for sensor in (NOISY, dataclasses.replace(NOISY, noise_spread=0.5, readout_mev_per_s=1.0)):
+        pattern = PixelPattern.draw((48, 64), sensor, 11)
+        np.testing.assert_allclose(pattern.threshold_on[0, :2], [0.20136771069012738, 0.2543899016123985])
+        np.testing.assert_allclose(pattern.threshold_off[-1, -2:], [0.2964980069809416, 0.24818133880799953])
+        assert pattern.hot[:4].tolist() == [80, 99, 107, 129] and len(pattern.hot) == 31
+        assert pattern.leak_phase is not None
+        np.testing.assert_allclose(pattern.leak_phase[0, :2], [0.5863799452781677, 0.14914953708648682])
+        assert pattern.noise_state.tolist() == [5719372849507964982]
+    for dtype, count in ((np.uint8, 7477), (np.float32, 7449)):
+        images, times, _ = moving_bar(dtype)
+        assert abs(len(run(EventSimulator((48, 64), NOISY, seed=11), images, times)) - count) <= 2
+
+
+@pytest.mark.parametrize("cutoff_hz", [0.0, 80.0])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_gain_is_the_image_brightened(dtype: type, cutoff_hz: float) -> None:
+    sensor = dataclasses.replace(NOISY, cutoff_hz=cutoff_hz)
+    images, times, boxes = moving_bar(dtype)
+    gains = [1 + 0.3 * np.sin(0.9 * (k // 3)) for k in range(60)]  # three images each
+    bright = [im.astype(np.float32) * np.float32(g) for im, g in zip(images, gains, strict=True)]
+    expected = run(EventSimulator((48, 64), sensor, seed=11), bright, times)
+    for given in (boxes, [None] * 60):
+        sim, held = EventSimulator((48, 64), sensor, seed=11), np.empty((48, 64), dtype)
+        parts = []
+        for image, t, box, gain in zip(images, times, given, gains, strict=True):
+            held[:] = image  # one array, drawn over
+            parts.append(sim.feed(held, t, box=box, gain=gain))
+        assert same(expected, joined(parts))
+    plain = run(EventSimulator((48, 64), sensor, seed=11), images, times)
+    assert abs(len(expected) - len(plain)) > 100
+
+
+def test_gain_alone_makes_events_of_an_unchanged_array() -> None:
+    image = np.full((6, 7), 99, np.float32)
+    sim = EventSimulator((6, 7), SensorModel(mismatch_sigma=0.0), seed=0)
+    sim.feed(image, 0)
+    assert len(sim.feed(image, 1000, box=(0, 0, 0, 0), gain=1.5)) == 42 * int(np.log(149.5 / 100) / 0.2)
+    assert len(sim.feed(image, 2000, box=(0, 0, 0, 0), gain=1.5)) == 0
+    assert len(sim.feed(image, 3000, gain=0.0)) > 42
+    for gain in (-0.1, np.nan, np.inf):
+        with pytest.raises(UnitError, match="gain"):
+            sim.feed(image, 4000, gain=gain)
+
+
+@pytest.mark.parametrize("mode", ["esim", "v2e"])
+def test_a_refused_image_leaves_no_trace(mode: str) -> None:
+    images, times, _ = moving_bar(np.float32)
+    sensor = dataclasses.replace(NOISY, mode=mode)
+    clean, troubled = (EventSimulator((48, 64), sensor, seed=11) for _ in range(2))
+    expected, found = [], []
+    for k, (image, t) in enumerate(zip(images, times, strict=True)):
+        expected.append(clean.feed(image, t))
+        if k % 7 == 3:
+            bad = image[::-1] * 1.2
+            bad[k % 48, 60] = (np.nan, -1.0, np.inf)[k % 3]
+            with pytest.raises(UnitError, match="intensities"):
+                troubled.feed(bad, t - 5, gain=1.0 + k % 2)
+        found.append(troubled.feed(image, t))
+    assert same(joined(expected), joined(found))
+
+
+@pytest.mark.parametrize("spread", [0.4, 0.9])
+def test_noise_spread_is_log_normal_and_keeps_the_mean(spread: float) -> None:
+    H, W, rate, seconds = 60, 80, 40.0, 2.0
+    sensor = dataclasses.replace(IDEAL, shot_hz=rate, noise_spread=spread)
+    dark = np.zeros((H, W), np.uint8)
+    times = [round(k * 1e6 * seconds / 100) for k in range(101)]
+    events = run(EventSimulator((H, W), sensor, seed=6), [dark] * 101, times)
+    low, high = poisson_band(rate * seconds * H * W)
+    assert low < len(events) < high
+    counts = np.zeros((H, W))
+    np.add.at(counts, (events.y, events.x), 1)
+    share = PixelPattern.draw((H, W), sensor, 6).noise_share
+    assert share is not None
+    assert abs(share.mean() - 1) < 1e-12
+    assert abs(np.log(share).std() / spread - 1) < 5 / np.sqrt(2 * H * W)
+    # given the pixel's rate its count is Poisson: standardised counts have variance 1
+    z = (counts - share * rate * seconds) / np.sqrt(share * rate * seconds)
+    assert abs(z.mean()) < 5 / np.sqrt(H * W) and abs(z.var() - 1) < 0.12
+    # times within a pixel stay uniform over the interval
+    inside = (events.t % 20_000) / 20_000
+    assert np.abs(np.histogram(inside, 10, (0, 1))[0] / (len(events) / 10) - 1).max() < 0.03
+
+
+def test_noise_patches_are_smooth_over_their_size_and_keep_the_spread() -> None:
+    def logs(patch_px: float) -> np.ndarray:
+        sensor = dataclasses.replace(IDEAL, shot_hz=1.0, noise_spread=0.8, noise_patch_px=patch_px)
+        share = PixelPattern.draw((120, 160), sensor, 6).noise_share
+        assert share is not None and abs(share.mean() - 1) < 1e-12
+        return np.log(share) - np.log(share).mean()
+
+    single, patched = logs(0.0), logs(10.0)
+    assert abs(patched.std() / single.std() - 1) < 0.1
+    for field_, expected in ((single, 0.0), (patched, 0.5)):
+        neighbours = np.mean(field_[:, 1:] * field_[:, :-1]) / field_.var()
+        assert abs(neighbours - expected) < 0.06
+
+
+def test_noise_spread_makes_leaks_uneven() -> None:
+    H, W, rate = 20, 30, 3.0
+    sensor = dataclasses.replace(IDEAL, leak_hz=rate, noise_spread=0.6)
+    image = np.full((H, W), 90, np.uint8)
+    times = list(range(0, 4_000_001, 10_000))
+    events = run(EventSimulator((H, W), sensor, seed=8), [image] * len(times), times)
+    pattern = PixelPattern.draw((H, W), sensor, 8)
+    assert pattern.noise_share is not None and pattern.leak_phase is not None
+    counts = np.zeros((H, W))
+    np.add.at(counts, (events.y, events.x), 1)
+    exact = pattern.noise_share * rate * 4.0 + pattern.leak_phase
+    assert np.abs(counts - np.floor(exact)).max() <= 1
+    assert np.count_nonzero(counts != np.floor(exact)) < 0.01 * H * W  # those on the edge
+    assert counts.max() > 3 * counts.min() + 3
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2, 0.96, 1.0])
+def test_shot_noise_has_the_share_of_on_events_asked_for(share: float) -> None:
+    image = np.full((30, 40), 10, np.uint8)
+    times = list(range(0, 1_000_001, 10_000))
+    even, uneven = (
+        run(EventSimulator((30, 40), dataclasses.replace(IDEAL, shot_hz=20.0, shot_on_share=s), seed=2),
+            [image] * 101, times)
+        for s in (0.5, share)
+    )  # fmt: skip
+    assert all((getattr(even, c) == getattr(uneven, c)).all() for c in ("t", "x", "y"))
+    n = len(uneven)
+    assert n > 10_000
+    assert abs(np.count_nonzero(uneven.p) - share * n) <= 5 * np.sqrt(n * share * (1 - share))
+
+
+def sizes(sim: EventSimulator) -> dict[str, int]:
+    """Bytes of everything that a simulator keeps between calls."""
+    found = {}
+    for name, value in vars(sim).items():
+        for k, part in enumerate(value if isinstance(value, tuple) else (value,)):
+            if isinstance(part, np.ndarray):
+                found[f"{name}.{k}"] = part.nbytes
+    return found
+
+
+def test_state_does_not_grow() -> None:
+    images, _, boxes = moving_bar(np.float32)
+    sensor = dataclasses.replace(NOISY, cutoff_hz=80.0, noise_spread=0.3, readout_mev_per_s=0.02)
+    sim, early, waiting = EventSimulator((48, 64), sensor, seed=1), {}, []
+    for k in range(1500):
+        sim.feed(images[k % 60], 1500 * k, box=boxes[k % 60] if k % 60 else None, gain=1 + 0.1 * np.sin(k))
+        waiting.append(sim.num_waiting)
+        if k == 200:
+            early = sizes(sim)
+    assert len(early) >= 10 and sum(early.values()) > 48 * 64 * 4 * 6
+    assert sizes(sim) == early
+    assert 0 < max(waiting) <= 0.02 * 1000 + 1
 
 
 def test_input_is_checked_by_name() -> None:
