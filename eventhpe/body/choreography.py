@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from eventhpe.body.footwork import place, stance, tallest
 from eventhpe.body.moves_arms import (
     arm_circles,
     clap,
@@ -17,6 +18,19 @@ from eventhpe.body.moves_arms import (
     raise_arms,
     wave,
 )
+from eventhpe.body.moves_dhp19_arms import (
+    arm_abduction,
+    bicep_lift,
+    circle_hand,
+    clap_hands,
+    draw_eight,
+    punch_down_forward,
+    punch_forward,
+    punch_up_forward,
+    wave_hello,
+)
+from eventhpe.body.moves_dhp19_jumps import hop, jump_forward, jumps, single_jump, star_jump
+from eventhpe.body.moves_dhp19_legs import kick_forward, knee_lift, leg_abduction, side_kick
 from eventhpe.body.moves_feet import (
     jog_in_place,
     jump,
@@ -27,9 +41,10 @@ from eventhpe.body.moves_feet import (
     walk_in_place,
     walk_turn,
 )
+from eventhpe.body.moves_treadmill import treadmill_jog, treadmill_walk
 from eventhpe.body.params import BodyParams
 from eventhpe.body.pose_track import soft_clip
-from eventhpe.body.stage import SIDES, Stage, bezier_blend, hold, lift, snap
+from eventhpe.body.stage import SIDES, Side, Stage, bezier_blend, ease, hold, lift, snap
 from eventhpe.errors import ShapeError
 
 Array = NDArray[np.float64]
@@ -115,6 +130,28 @@ def sit(s: Stage) -> None:
         )
         s.pose.arm(
             side, abduct=12, flex=8 + 26 * down + 30 * moving, elbow=s.arm_elbow + 40 * down, twist=20 * down
+        )
+
+
+def sit_low(s: Stage) -> None:
+    """Sit down on a low chair, hips below the knees, stay, and stand up again."""
+    reps = s.repetitions(s.rng.uniform(7, 11), (0.5, 1.5))
+    down = ease(reps.u, (0.03, 0.24, 0.74, 0.97), (0, 1, 1, 0))
+    moving = 4 * down * (1 - down)
+    seat = s.rng.uniform(0.31, 0.36) * (2 - min(s.amplitude, 1.0))
+    back = s.rng.uniform(0.38, 0.46)
+    s.body(pitch=34 * moving - 8 * down, flex=16 * moving + 10 * down, nod=-12 * moving)
+    feet = stance(s)
+    z = -back * down
+    tall = tallest(s, feet)
+    place(s, feet, height=tall + (seat - tall) * down, z=z)
+    for side in SIDES:  # hands forward on the way, then on the thighs
+        s.pose.arm(
+            side,
+            abduct=s.arm_abduct + 4 * down,
+            flex=14 * down + 40 * moving,
+            elbow=s.arm_elbow + 52 * down + 10 * moving,
+            twist=16 * down,
         )
 
 
@@ -224,6 +261,9 @@ MOVEMENTS: dict[str, Callable[[Stage], None]] = {
         walk, walk_in_place, walk_circle, walk_turn, jog_in_place, wave, figure_eight, hand_circles,
         arm_circles, clap, punch, punch_up, kick, knee_raise, squat, sit, bend, twist, jumping_jack, jump,
         side_step, stand_sway, raise_arms, random_poses,
+        arm_abduction, bicep_lift, punch_forward, punch_up_forward, punch_down_forward, wave_hello,
+        circle_hand, draw_eight, clap_hands, leg_abduction, knee_lift, kick_forward, side_kick, single_jump,
+        jump_forward, jumps, star_jump, hop, treadmill_walk, treadmill_jog, sit_low,
     )
 }  # fmt: skip
 """All movements by name."""
@@ -239,6 +279,7 @@ def perform(
     amplitude: float = 1.0,
     tempo: float = 1.0,
     heading_deg: float = 0.0,
+    side: Side | None = None,
     model: str = "open",
 ) -> BodyParams:
     """One performance of a movement.
@@ -251,6 +292,8 @@ def perform(
         amplitude: size of the movement, about 0.5 to 1.2.
         tempo: speed, 1 is normal.
         heading_deg: 0 faces +z, 90 faces +x.
+        side: the performer's side that acts, in movements of one side; None leaves it to `rng`. All other
+            draws stay the same.
     Returns:
         T frames in the world frame, feet on y = 0 except in jumps; smooth, so any fps will do.
     Raises:
@@ -264,6 +307,17 @@ def perform(
             "need duration_s * fps >= 1, tempo > 0 and 0 < amplitude <= 1.5; "
             f"got {duration_s}, {fps}, {tempo}, {amplitude}."
         )
-    stage = Stage(np.arange(frames) / fps, duration_s, rng, amplitude, tempo, heading_deg)
+    if side not in (None, *SIDES):
+        raise ShapeError(f'side must be "left", "right" or None; got {side!r}.')
+    stage = Stage(
+        np.arange(frames) / fps,
+        duration_s,
+        rng,
+        amplitude,
+        tempo,
+        heading_deg,
+        rest_joints=rest_joints,
+        side=side,
+    )
     MOVEMENTS[name](stage)
-    return stage.pose.to_params(rest_joints, airborne=stage.airborne, anchored=stage.anchored, model=model)
+    return stage.to_params(model)

@@ -52,11 +52,11 @@ class PoseTrack:
         self._rotvec[:, SMPL_SKELETON.index(name)] = total.as_rotvec() * sign
 
     def pelvis(self, *, heading: ArrayLike = 0, pitch: ArrayLike = 0, roll: ArrayLike = 0) -> None:
-        """Turn the whole body: heading to its left, pitch forward, roll to its right."""
+        """Turn the whole body: heading to its left, pitch forward, roll (lean) to its left."""
         self._turn("pelvis", None, ("Y", heading), ("X", pitch), ("Z", np.negative(roll)))
 
     def spine(self, *, flex: ArrayLike = 0, side: ArrayLike = 0, twist: ArrayLike = 0) -> None:
-        """Bend the trunk forward, to its right, and twist it to its left, spread over three joints."""
+        """Bend the trunk forward, to its left, and twist it to its left, spread over three joints."""
         for joint, share in (("spine1", 0.35), ("spine2", 0.35), ("spine3", 0.3)):
             self._turn(
                 joint,
@@ -67,7 +67,7 @@ class PoseTrack:
             )
 
     def head(self, *, pitch: ArrayLike = 0, yaw: ArrayLike = 0, roll: ArrayLike = 0) -> None:
-        """Nod down, look to the left, tilt to the right, spread over neck and head."""
+        """Nod down, look to the left, tilt to the left, spread over neck and head."""
         for joint in ("neck", "head"):
             self._turn(
                 joint,
