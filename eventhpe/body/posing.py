@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from eventhpe.body.arrays import check_body_arrays
 from eventhpe.body.kernels import add_pose_offsets, forward_kinematics, skin_vertices
-from eventhpe.errors import ShapeError
+from eventhpe.errors import ShapeError, UnitError
 
 if TYPE_CHECKING:
     from eventhpe.body.model import BodyModel
@@ -28,17 +28,23 @@ class BodyPoser:
 
     Args:
         source: a `BodyModel`, or a mapping with SMPL's arrays.
+        offsets: (V, 3) metres added to the shaped template before posing (loose clothes); joints stay.
+
+    Raises:
+        ShapeError: `offsets` has another shape. UnitError: it is not finite.
 
     Attributes:
         faces: (F, 3) int32.
         num_vertices: V.
     """
 
-    def __init__(self, source: BodyModel | Mapping[str, Any]) -> None:
+    def __init__(self, source: BodyModel | Mapping[str, Any], offsets: ArrayLike | None = None) -> None:
         arrays = check_body_arrays(source if isinstance(source, Mapping) else source.arrays())
         self.faces: NDArray[np.int32] = arrays["f"]
         self.num_vertices: int = len(arrays["v_template"])
         self._template, self._shapedirs = arrays["v_template"], arrays["shapedirs"].reshape(-1, 10)
+        if offsets is not None:
+            self._template = self._template + _checked_offsets(offsets, self.num_vertices)
         regressor = arrays["J_regressor"].astype(np.float64)
         self._joint_template = regressor @ arrays["v_template"]
         self._joint_shapedirs = np.einsum("jv,vck->jck", regressor, arrays["shapedirs"])
@@ -105,6 +111,15 @@ class BodyPoser:
             )
             self._shaped = kept
         return kept[1], kept[2]
+
+
+def _checked_offsets(offsets: ArrayLike, num_vertices: int) -> NDArray[np.float32]:
+    array = np.asarray(offsets, dtype=np.float32)
+    if array.shape != (num_vertices, 3):
+        raise ShapeError(f"offsets must be (V, 3) = {(num_vertices, 3)}; got {array.shape}.")
+    if not np.isfinite(array).all():
+        raise UnitError("offsets must be finite metres.")
+    return array
 
 
 def _checked(

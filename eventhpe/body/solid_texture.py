@@ -16,7 +16,8 @@ class SolidTexture:
 
     Attributes:
         reflectance: (X, Y, Z) float32 in [0, 1], one value per cell, in C order.
-        origin: (3,) metres, centre of cell (0, 0, 0) in the coordinates of the body's template (T-pose, +x the
+        origin: (3,) metres, centre of cell (0, 0, 0) in the coordinates of the body's template (T-pose, +x
+        the
             person's left, +y up, +z forward, before any shape coefficient).
         cell_m: side of a cell in metres.
     Raises:
