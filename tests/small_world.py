@@ -16,8 +16,10 @@ import torch
 
 from eventhpe.body.default import open_body
 from eventhpe.body.posing import BodyPoser
-from eventhpe.data.generator import Generator, GeneratorConfig
-from eventhpe.data.scene import SceneRanges
+from eventhpe.body.wardrobe import WardrobeRanges
+from eventhpe.data.generator import Choice, Generator, GeneratorConfig
+from eventhpe.data.motion_style import StyleRanges
+from eventhpe.data.presets import CLEAN
 from eventhpe.events.recording import Recording
 from eventhpe.events.types import Events
 from eventhpe.flownet.network import FlowNet, FlowNetConfig
@@ -31,10 +33,16 @@ SENSOR = (128, 128)
 FLOW = FlowNetConfig(base_width=4)
 SHAPE = ShapeNetConfig(size=64, width=8, grid=2, hidden=32, crop_features=4)
 RANGES = replace(
-    SceneRanges(), sensor_sizes=(SENSOR,), body_fraction=(0.7, 0.8), threshold=(0.2, 0.25), facing_share=1.0,
-    facing_deg=(-20.0, 20.0), shot_hz=(0.05, 0.1), background_contrast=(0.05, 0.1),
-    texture_contrast=(0.3, 0.6),
+    CLEAN, sensor_sizes=(SENSOR,), body_fraction=(0.7, 0.8), facing_share=1.0, facing_deg=(-20.0, 20.0),
+    threshold=(0.2, 0.25), mismatch_sigma=(0.01, 0.05), refractory_us=(0.0, 1000.0), leak_hz=(0.0, 0.2),
+    shot_hz=(0.05, 0.1), empty_share=0.0, background_contrast=(0.05, 0.1),
 )  # fmt: skip
+CONFIG = GeneratorConfig(
+    duration_s=DURATION_S,
+    ranges=RANGES,
+    style=StyleRanges(speed=(1.0, 1.0), mirrored_share=0.0, pause_share=0.0),
+    wardrobe=WardrobeRanges(pattern_contrast=(0.5, 0.8), pattern_weights=(("noise", 1.0), ("plaid", 1.0))),
+)
 
 _MADE: dict[str, Path] = {}
 
@@ -48,9 +56,9 @@ def _once(name: str, factory: pytest.TempPathFactory, make: Callable[[Path], Non
 
 
 def _make_recordings(folder: Path) -> None:
-    generator = Generator(GeneratorConfig(duration_s=DURATION_S, ranges=RANGES))
+    generator = Generator(CONFIG)
     for index, movement in enumerate(("jumping_jack", "squat")):
-        generator.make(folder / f"{movement}.h5", seed=5, index=index, movement=movement)
+        generator.make(folder / f"{movement}.h5", seed=5, index=index, choice=Choice(movement=movement))
 
 
 def random_flownet(config: FlowNetConfig = FLOW, *, seed: int = 0) -> FlowNet:

@@ -5,23 +5,36 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-HELP = "train FlowNet or ShapeNet"
+if TYPE_CHECKING:
+    from eventhpe.data.streaming import StreamConfig
+    from eventhpe.training.run import TrainResult
+
+HELP = "train FlowNet, ShapeNet or the CNN of DHP19"
 
 
 @dataclass(frozen=True)
 class Options:
     """Options of `eventhpe train`."""
 
-    system: Literal["flownet", "shapenet"]
+    system: Literal["flownet", "shapenet", "cnn"]
     """What to train."""
     data: str = field(kw_only=True)
-    """KIND:PATH of the training data, e.g. synthetic:FOLDER of recordings from `eventhpe simulate`."""
+    """synthetic:FOLDER of recordings from `eventhpe simulate`, or stream:PRESET (stream:lab, stream:wild) to
+    generate recordings while training runs; for the CNN, dhp19:FOLDER from `eventhpe prepare dhp19`."""
     output: Path = Path("runs/train")
     """Folder for checkpoints, logs and weights; the same command goes on where it stopped."""
     val_data: str | None = None
-    """KIND:PATH of validation data."""
+    """synthetic:FOLDER of validation data."""
+    motions: Path | None = None
+    """Stream: folder of BVH and AMASS clips to draw from, besides the procedural movements."""
+    settings: Path | None = None
+    """Stream: YAML file with changes to the preset's settings (docs/simulate.md)."""
+    stream_cache: Path | None = None
+    """Stream: keep the recordings in this folder, for --stream-groups."""
+    stream_groups: int = 0
+    """Stream: groups of 4 recordings until the same ones come again, in new samples; 0 = always new ones."""
     init: Path | None = None
     """Weights to start from."""
     flow_weights: Path | None = None
@@ -35,9 +48,15 @@ class Options:
     coherence: float = 0.1
     """ShapeNet: weight of the flow-coherence loss; 0 switches it off."""
     steps: int = 2000
-    """Optimiser steps."""
+    """Optimiser steps of FlowNet and ShapeNet."""
+    epochs: float = 20.0
+    """CNN: passes over the frames of both front views."""
+    sigma: float = 2.0
+    """CNN: width of the heatmaps in pixels, 2 in the paper, 4 in the authors' code."""
+    hold_out: bool = True
+    """CNN: validate on S10 to S12 and train on S1 to S9; else train on S1 to S12."""
     batch_size: int = 8
-    """Windows (FlowNet) or clips (ShapeNet) per step."""
+    """Windows (FlowNet), clips (ShapeNet) or frames (CNN) per step."""
     num_windows: int = 12
     """ShapeNet: windows per clip."""
     lr: float = 1e-3
@@ -49,7 +68,7 @@ class Options:
     seed: int = 1
     """Seed of weights and draws."""
     workers: int = 1
-    """Data-loading processes."""
+    """Data-loading processes; for a stream, processes that generate recordings."""
     precision: Literal["bf16-mixed", "32-true"] = "bf16-mixed"
     """Arithmetic."""
     max_minutes: float = 0.0
@@ -58,6 +77,14 @@ class Options:
 
 def run(options: Options) -> int:
     """Train and say where the weights are."""
+    result = _train_cnn(options) if options.system == "cnn" else _train(options)
+    for name, value in sorted(result.metrics.items()):
+        print(f"{name:32s} {value:10.4f}")
+    print(f"{'finished' if result.finished else 'stopped early, the same command goes on'}: {result.weights}")
+    return 0
+
+
+def _train(options: Options) -> TrainResult:
     from eventhpe.flownet.network import FlowNetConfig
     from eventhpe.shapenet.losses import ShapeLossWeights
     from eventhpe.shapenet.state import ShapeNetConfig
@@ -65,7 +92,7 @@ def run(options: Options) -> int:
     from eventhpe.weights.files import shipped
 
     config = TrainConfig(
-        data=synthetic_folder(options.data),
+        data=training_data(options),
         output=options.output,
         steps=options.steps,
         batch_size=options.batch_size,
@@ -80,29 +107,77 @@ def run(options: Options) -> int:
     )
     if options.system == "flownet":
         network = FlowNetConfig(variant=options.variant, base_width=options.width)
-        result = train_flownet(config, network, objective=options.objective, init=options.init)
+        return train_flownet(config, network, objective=options.objective, init=options.init)
+    if options.variant == "parity":
+        network_config = replace(ShapeNetConfig.parity(), use_flow=options.use_flow, size=options.size_px)
     else:
-        if options.variant == "parity":
-            network_config = replace(ShapeNetConfig.parity(), use_flow=options.use_flow, size=options.size_px)
-        else:
-            network_config = ShapeNetConfig(
-                use_flow=options.use_flow, width=options.width, size=options.size_px
-            )
-        result = train_shapenet(
-            config,
-            network_config,
-            loss=ShapeLossWeights(coherence=options.coherence if options.use_flow else 0.0),
-            num_windows=options.num_windows,
-            flow_weights=options.flow_weights or (shipped("flownet") if options.use_flow else None),
-            init=options.init,
+        network_config = ShapeNetConfig(use_flow=options.use_flow, width=options.width, size=options.size_px)
+    return train_shapenet(
+        config,
+        network_config,
+        loss=ShapeLossWeights(coherence=options.coherence if options.use_flow else 0.0),
+        num_windows=options.num_windows,
+        flow_weights=options.flow_weights or (shipped("flownet") if options.use_flow else None),
+        init=options.init,
+    )
+
+
+def _train_cnn(options: Options) -> TrainResult:
+    from eventhpe.errors import FormatError
+    from eventhpe.training.dhp19_cnn import CNNTrainConfig, train_dhp19_cnn
+
+    kind, _, folder = options.data.partition(":")
+    if kind != "dhp19" or not folder or options.val_data is not None:
+        raise FormatError(
+            "the CNN of DHP19 trains with --data dhp19:FOLDER, made by `eventhpe prepare dhp19`, and "
+            f"validates on subjects of the same folder; got --data {options.data}"
+            + ("." if options.val_data is None else f" --val-data {options.val_data}.")
         )
-    for name, value in sorted(result.metrics.items()):
-        print(f"{name:32s} {value:10.4f}")
-    print(f"{'finished' if result.finished else 'stopped early, the same command goes on'}: {result.weights}")
-    return 0
+    return train_dhp19_cnn(
+        CNNTrainConfig(
+            data=Path(folder),
+            output=options.output,
+            epochs=options.epochs,
+            batch_size=options.batch_size,
+            lr=options.lr,
+            sigma=options.sigma,
+            hold_out=options.hold_out,
+            seed=options.seed,
+            workers=options.workers,
+            precision=options.precision,
+            max_minutes=options.max_minutes,
+            init=options.init,
+            command=" ".join(["eventhpe", *sys.argv[1:]]),
+        )
+    )
 
 
-def synthetic_folder(data: str) -> Path:
+def training_data(options: Options) -> Path | StreamConfig:
+    """Folder or stream that --data names.
+
+    Raises:
+        FormatError: another kind of data, or options of a stream without one.
+    """
+    from eventhpe.data.presets import preset_config
+    from eventhpe.data.settings_file import read_settings
+    from eventhpe.data.streaming import stream_config
+    from eventhpe.errors import FormatError
+
+    kind, colon, preset = options.data.partition(":")
+    if not colon or kind != "stream":
+        for name in ("motions", "settings", "stream_cache", "stream_groups"):
+            if getattr(options, name):
+                raise FormatError(f"--{name.replace('_', '-')} goes with --data stream:PRESET only.")
+        return synthetic_folder(options.data, or_stream=True)
+    generator = preset_config(preset)
+    if options.settings is not None:
+        generator = read_settings(options.settings, generator)
+    # FlowNet learns without true flow, so none is rendered.
+    stream = stream_config(generator, motions=options.motions, seed=options.seed, flow=False)
+    return replace(stream, cache=options.stream_cache, num_groups=options.stream_groups)
+
+
+def synthetic_folder(data: str, *, or_stream: bool = False) -> Path:
     """Path of `synthetic:PATH`.
 
     Raises:
@@ -111,6 +186,11 @@ def synthetic_folder(data: str) -> Path:
     from eventhpe.errors import FormatError
 
     kind, colon, path = data.partition(":")
-    if not colon or kind not in ("synthetic",):
-        raise FormatError(f"--data must be synthetic:FOLDER (the loaders of this version); got {data!r}.")
+    if not colon or kind != "synthetic":
+        option = (
+            "--data must be synthetic:FOLDER or stream:PRESET"
+            if or_stream
+            else "--val-data must be synthetic:FOLDER"
+        )
+        raise FormatError(f"{option} (the loaders of this version); got {data!r}.")
     return Path(path)

@@ -15,6 +15,25 @@ TEST_SUBJECTS = (13, 14, 15, 16, 17)
 """The authors' split: S1-S12 train, S13-S17 test."""
 
 
+@dataclass(frozen=True)
+class Split:
+    """Subjects of a split; `validation` is taken out of `train` by who needs one."""
+
+    train: tuple[int, ...]
+    validation: tuple[int, ...]
+    test: tuple[int, ...]
+    channels: tuple[int, ...]
+
+
+SPLITS = {
+    "official": Split(tuple(range(1, 13)), (10, 11, 12), TEST_SUBJECTS, (3, 2)),
+    "liftmono": Split(tuple(range(6, 18)), (), (1, 2, 3, 4, 5), (0, 1, 2, 3)),
+}
+"""Splits in use: the authors', and that of LiftMono-HPE (Scarpellini et al., 2021). Results under one say
+nothing about the other. `channels` are camera numbers of the files: 3 and 2 are cameras 2 and 3, the two in
+front. datasets/dhp19/splits.yaml says the same."""
+
+
 @dataclass(frozen=True, order=True)
 class DHP19Movement:
     """One recording: four cameras in one AEDAT 2.0 file, and the marker file that belongs to it.
@@ -32,6 +51,11 @@ class DHP19Movement:
     movement: int
     events: Path
     labels: Path
+
+    @property
+    def name(self) -> str:
+        """Short name, as of the marker files: S1_1_1."""
+        return f"S{self.subject}_{self.session}_{self.movement}"
 
 
 def find_movements(root: str | Path) -> list[DHP19Movement]:
@@ -87,12 +111,11 @@ def train(root: str | Path) -> None:
     """Say what stands between this folder and a training on DHP19.
 
     Raises:
-        MissingAssetError: always: files are absent, or, with a complete folder, the reader of DHP19's labels,
-            which this version does not have.
+        MissingAssetError: always: files are absent, or, with a complete folder, they must be prepared first.
     """
     labelled = require_labelled(root)
     raise MissingAssetError(
-        f"{root}: {len(labelled)} labelled recordings are in place, but this version has no reader of "
-        "DHP19's labels, so it cannot train on them. It can convert the recordings (`eventhpe convert`) and "
-        "train on synthetic data (`eventhpe train`); CHANGELOG.md tells when DHP19 arrives."
+        f"{root}: {len(labelled)} labelled recordings are in place, but this version does not train on "
+        "recordings: make frames with labels of them first (`eventhpe prepare dhp19 ROOT -o PREPARED`) and "
+        "see docs/cli.md for what trains on those."
     )

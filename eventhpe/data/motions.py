@@ -73,16 +73,18 @@ def draw_movement(
     betas: NDArray[np.float64],
     *,
     name: str | None = None,
+    amplitude: float | None = None,
+    tempo: float | None = None,
 ) -> MotionDraw:
-    """A procedural movement, drawn unless named, with random style."""
+    """A procedural movement with random style; what is given is not drawn."""
     name = name or str(rng.choice(sorted(MOVEMENTS)))
     params = perform(
         name,
         duration_s=duration_s,
         fps=MOTION_FPS,
         rng=rng,
-        amplitude=float(rng.uniform(0.7, 1.2)),
-        tempo=float(rng.uniform(0.6, 1.5)),
+        amplitude=float(rng.uniform(0.7, 1.2)) if amplitude is None else amplitude,
+        tempo=float(rng.uniform(0.6, 1.5)) if tempo is None else tempo,
         rest_joints=rest_joints,
     )
     params = replace(params, betas=np.broadcast_to(betas, (len(params.transl), 10)))

@@ -1,161 +1,114 @@
-"""Sets of recordings with a name: which seeds, motions and configurations they consist of."""
+"""Sets of recordings with a name: which settings, seeds and motions they consist of."""
 
 from __future__ import annotations
 
-import multiprocessing
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
-from functools import lru_cache
-from pathlib import Path
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Literal, get_args
 
-from eventhpe.data.generator import Generator, GeneratorConfig
-from eventhpe.data.motions import file_checksum
-from eventhpe.data.scene import SceneRanges
-from eventhpe.errors import FormatError, MissingAssetError
+from eventhpe.data.generator import GeneratorConfig
+from eventhpe.data.motion_style import StyleRanges
+from eventhpe.data.scene_ranges import SceneRanges
+from eventhpe.errors import FormatError
 
-Preset = Literal["lab", "benchmark-v1"]
+Preset = Literal["lab", "wild", "dhp19", "mmhpsd", "clean", "benchmark-v1", "benchmark-p1"]
 
-BENCHMARK_V1_SEED = 20211
-BENCHMARK_V1: tuple[tuple[str, str], ...] = (
-    ("cmu14_14_jumpjack1", "955928d169bf394f"),
-    ("cmu14_14_jog1", "8006f0c8ce044d71"),
-    ("cmu14_14_squat1", "d2fe3697b70146d5"),
-    ("cmu14_20_kneeraise1", "1dae922ae4d0792b"),
-    ("cmu14_14_twist1", "fb29f24b67c7e318"),
-    ("cmu14_20_updown1", "c01b4042f0ad9109"),
-    ("cmu86_01_walkturn", "58fabe19b295f905"),
-    ("cmu86_01_jump", "064b1a84f15093e8"),
-    ("cmu86_01_punch1", "7a4206606397b4ce"),
-    ("cmu86_01_kick1", "2854230d99b71b9e"),
-    ("cmu86_09_walk1", "68bf511936b5bd35"),
-    ("cmu86_09_sitdown", "459e895217f7f559"),
-    ("cmu86_09_gesture", "fe6617c2507613e6"),
-    ("cmu94_dance06_1", "0bde8c8ec2cfab7f"),
-    ("cmu94_dance08_2", "20612ff1d97aba42"),
-    ("cmu94_dance13_1", "5c55b1a840d2ff42"),
-    ("cmu94_dance15_1", "77670167788bce9a"),
-    ("cmu60_salsa17_1", "146523325f159730"),
-    ("cmu60_salsa20_1", "6321a199198a73b6"),
-    ("cmu60_salsa28_1", "16fbe7851d3278d4"),
-)
-"""(clip, first 16 hex digits of its SHA-256) in order; frozen."""
+PRESETS: tuple[str, ...] = get_args(Preset)
+
+_STAY = StyleRanges(stay_within_m=1.2)
+_CALM = replace(_STAY, speed=(0.4, 1.6))
 
 
-@dataclass(frozen=True)
-class Job:
-    """One recording to make."""
+def preset_config(preset: str) -> GeneratorConfig:
+    """Settings of a preset.
 
-    output: Path
-    config: GeneratorConfig
-    seed: int
-    index: int
-    motions: Path | None = None
-    clip: Path | None = None
-    speed: float = 0.0
-
-
-def plan(
-    output: Path,
-    *,
-    preset: Preset,
-    motion: Path | None,
-    motions: Path | None,
-    n: int,
-    seed: int,
-    duration_s: float,
-    flow_labels: bool,
-) -> list[Job]:
-    """What has to be made.
+    lab: one person before a still camera, as laboratories record. wild: several people, cameras held by hand,
+    moving backgrounds, flicker, larger sensors, wider sensor ranges. dhp19 and mmhpsd: what those data sets
+    were recorded with. clean: an ideal sensor, an even background, nothing that disturbs; for debugging and
+    teaching.
 
     Raises:
-        FormatError: options that exclude each other.
-        MissingAssetError: clips that are not there.
+        FormatError: no such preset, or a benchmark, whose settings nobody changes.
     """
-    config = GeneratorConfig(duration_s=duration_s, flow_labels=flow_labels)
-    if preset == "benchmark-v1":
-        return _plan_benchmark(output, motions)
-    if motion is not None and motions is not None:
-        raise FormatError("give --motion CLIP.bvh or --motions FOLDER, not both.")
-    if motion is not None and not motion.is_file():
-        raise MissingAssetError(f"--motion {motion}: no such file.")
-    single = output.suffix == ".h5"
-    if single and n != 1:
-        raise FormatError(
-            f"-o {output} names one file, but --n {n} recordings were asked for; give a folder."
+    if preset == "lab":
+        return GeneratorConfig(style=_CALM)
+    if preset == "wild":
+        return GeneratorConfig(style=_STAY, ranges=WILD)
+    if preset == "clean":
+        return GeneratorConfig(style=_CALM, ranges=CLEAN)
+    if preset == "dhp19":
+        return GeneratorConfig(duration_s=10.0, flow_labels=False, ranges=DHP19, style=_CALM)
+    if preset == "mmhpsd":
+        # 15 frames a second, six labels to a frame.
+        return GeneratorConfig(
+            duration_s=8.0, label_step_us=11_111, frame_step_us=66_666, ranges=MMHPSD, style=_CALM
         )
-    speed = 1.0 if motion is not None else 0.0
-    return [
-        Job(output if single else output / f"{k:05d}.h5", config, seed, k, motions, motion, speed)
-        for k in range(n)
-    ]
+    if preset in PRESETS:
+        raise FormatError(f"preset {preset} is frozen and has no settings to change.")
+    raise FormatError(f"unknown preset {preset!r}; the presets are {', '.join(PRESETS)}.")
 
 
-def _plan_benchmark(output: Path, motions: Path | None) -> list[Job]:
-    if motions is None:
-        raise MissingAssetError(
-            "--preset benchmark-v1 needs --motions FOLDER with the BVH clips of CMU subjects 14, 60, 86 and "
-            "94; docs/motion.md says where they come from."
-        )
-    if output.suffix == ".h5":
-        raise FormatError(f"-o {output}: benchmark-v1 is a folder of recordings; give a folder.")
-    found = {p.stem: p for p in Path(motions).rglob("*.bvh")}
-    jobs = []
-    config = GeneratorConfig(duration_s=4.0, ranges=replace(SceneRanges(), sensor_sizes=((260, 346),)))
-    for index, (name, checksum) in enumerate(BENCHMARK_V1):
-        if name not in found:
-            raise MissingAssetError(f"--motions {motions}: clip {name}.bvh of benchmark-v1 is not there.")
-        if file_checksum(found[name]) != checksum:
-            raise FormatError(
-                f"{found[name]}: differs from the clip that benchmark-v1 is made of "
-                f"(SHA-256 must begin with {checksum})."
-            )
-        jobs.append(Job(output / f"{name}.h5", config, BENCHMARK_V1_SEED, index, clip=found[name], speed=1.0))
-    return jobs
+WILD = SceneRanges(
+    sensor_sizes=((180, 240), (260, 346), (260, 346), (480, 640), (720, 1280)),
+    people=(1, 4),
+    body_fraction=(0.35, 0.95),
+    distorted_share=0.5,
+    flicker_share=0.2,
+    flicker_depth=(0.01, 0.3),
+    exposure_dn=(20.0, 255.0),
+    empty_share=0.1,
+    shake_share=0.5,
+    distractor_share=0.4,
+    distractors=(1, 5),
+    threshold=(0.08, 0.80),
+    threshold_ratio=(0.65, 1.3),
+    mismatch_sigma=(0.0, 0.06),
+    leak_hz=(0.0, 0.3),
+    shot_hz=(0.01, 4.0),
+    cutoff_hz=(20.0, 500.0),
+    hot_pixel_fraction=(0.0, 0.006),
+)
+"""Outside the laboratory."""
 
+CLEAN = SceneRanges(
+    sensor_sizes=((260, 346),),
+    roll_deg=(0.0, 0.0),
+    distorted_share=0.0,
+    lights=(1, 1),
+    exposure_dn=(200.0, 200.0),
+    shadow_share=0.0,
+    flicker_share=0.0,
+    empty_share=1.0,
+    shake_share=0.0,
+    distractor_share=0.0,
+    gray_exposure_us=(0.0, 0.0),
+    threshold=(0.2, 0.2),
+    threshold_ratio=(1.0, 1.0),
+    mismatch_sigma=(0.0, 0.0),
+    refractory_us=(0.0, 0.0),
+    leak_hz=(0.0, 0.0),
+    shot_hz=(0.0, 0.0),
+    noise_spread=(0.0, 0.0),
+    cutoff_share=0.0,
+    hot_pixel_fraction=(0.0, 0.0),
+    bunched_share=0.0,
+    readout_share=0.0,
+)
+"""Nothing disturbs."""
 
-def run_plan(jobs: list[Job], *, workers: int = 1) -> _Running:
-    """Make the recordings, one dict of facts per finished recording, in any order."""
-    return _Running(jobs, workers)
+DHP19 = SceneRanges(
+    sensor_sizes=((260, 346),),
+    distorted_share=0.0,
+    dhp19_camera_share=1.0,
+    facing_share=1.0,
+    facing_deg=(-12.0, 12.0),
+    flicker_share=0.0,
+    shake_share=0.0,
+    distractor_share=0.0,
+    background_contrast=(0.05, 0.6),
+    threshold=(0.15, 0.45),
+    shot_hz=(0.02, 0.5),
+)
+"""Four still DAVIS346 around a treadmill."""
 
-
-class _Running:
-    """Iterable with a length, so that progress bars know the end."""
-
-    def __init__(self, jobs: list[Job], workers: int) -> None:
-        self._jobs, self._workers = jobs, max(1, workers)
-
-    def __len__(self) -> int:
-        return len(self._jobs)
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        if self._workers == 1 or len(self._jobs) <= 1:
-            for job in self._jobs:
-                yield make_recording(job)
-            return
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(self._workers, mp_context=context, initializer=_one_thread) as pool:
-            yield from pool.map(make_recording, self._jobs)
-
-
-def make_recording(job: Job) -> dict[str, Any]:
-    """Make one recording; the unit of work for local processes and clusters alike."""
-    import h5py
-
-    generator = _generator(job.config, job.motions)
-    job.output.parent.mkdir(parents=True, exist_ok=True)
-    generator.make(job.output, seed=job.seed, index=job.index, clip=job.clip, speed=job.speed)
-    with h5py.File(job.output, "r", locking=False) as f:
-        return {"output": str(job.output), "num_events": int(f["events/t"].shape[0])}
-
-
-@lru_cache(maxsize=4)
-def _generator(config: GeneratorConfig, motions: Path | None) -> Generator:
-    return Generator(config, motions=motions)
-
-
-def _one_thread() -> None:
-    import torch
-
-    torch.set_num_threads(1)
+MMHPSD = replace(DHP19, sensor_sizes=((256, 256),), dhp19_camera_share=0.0, facing_deg=(-40.0, 40.0))
+"""One still camera on a 256 x 256 grid."""

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from eventhpe.data.augment import jitter_events, mirror_clip, random_crop
 from eventhpe.data.crops import SquareCrop
-from eventhpe.data.labels import Labels, read_labels
+from eventhpe.data.labels import Labels, num_people, read_labels
 from eventhpe.data.sample import Clip, FlowPair
 from eventhpe.data.windows import WINDOW_US, window_frames
 from eventhpe.errors import FormatError, MissingAssetError
@@ -42,12 +42,33 @@ class _Recordings:
 
     def __init__(self, paths: list[Path]) -> None:
         self.paths = paths
-        self._open: dict[Path, tuple[Recording, Labels]] = {}
+        self._open: dict[Path, tuple[Recording, list[Labels]]] = {}
 
-    def __getitem__(self, path: Path) -> tuple[Recording, Labels]:
+    def __getitem__(self, path: Path) -> tuple[Recording, list[Labels]]:
         if path not in self._open:
-            self._open[path] = (open_recording(path), read_labels(path))
+            people = [read_labels(path, i) for i in range(num_people(path))]
+            self._open[path] = (open_recording(path), people)
         return self._open[path]
+
+    def close(self) -> None:
+        """Close what is open; it is opened again when it is asked for."""
+        for recording, _ in self._open.values():
+            recording.close()
+        self._open.clear()
+
+
+def _draw_person(people: list[Labels], rng: np.random.Generator) -> Labels:
+    """One of the people who are in the image for most of the time; the first if nobody is."""
+    h, w = people[0].camera.size
+    seen = []
+    for labels in people:
+        u, v = labels.joints2d[..., 0], labels.joints2d[..., 1]
+        with np.errstate(invalid="ignore"):
+            inside = (u > 0) & (u < w - 1) & (v > 0) & (v < h - 1)
+        if inside.mean() > 0.5:
+            seen.append(labels)
+    chosen = seen or people[:1]
+    return chosen[int(rng.integers(len(chosen)))]
 
 
 class ClipDataset(Dataset[Clip]):
@@ -86,6 +107,10 @@ class ClipDataset(Dataset[Clip]):
         """Added to every index, to go on where an earlier run stopped."""
         self._recordings = _Recordings(self.paths)
 
+    def close(self) -> None:
+        """Close the recordings; they are opened again when a sample needs them."""
+        self._recordings.close()
+
     def __len__(self) -> int:
         return self.length
 
@@ -94,7 +119,8 @@ class ClipDataset(Dataset[Clip]):
             raise IndexError(index)
         rng = np.random.default_rng([self.seed, self.offset + index])
         path = self.paths[int(rng.integers(len(self.paths)))]
-        recording, labels = self._recordings[path]
+        recording, people = self._recordings[path]
+        labels = _draw_person(people, rng)
         if WINDOW_US % labels.step_us:
             raise FormatError(
                 f"{path}: labels every {labels.step_us} us do not meet windows of {WINDOW_US // 1000} ms; "
@@ -157,6 +183,10 @@ class FlowDataset(Dataset[FlowPair]):
         """Added to every index, to go on where an earlier run stopped."""
         self._recordings = _Recordings(self.paths)
 
+    def close(self) -> None:
+        """Close the recordings; they are opened again when a sample needs them."""
+        self._recordings.close()
+
     def __len__(self) -> int:
         return self.length
 
@@ -165,7 +195,8 @@ class FlowDataset(Dataset[FlowPair]):
             raise IndexError(index)
         rng = np.random.default_rng([self.seed, self.offset + index])
         path = self.paths[int(rng.integers(len(self.paths)))]
-        recording, labels = self._recordings[path]
+        recording, people = self._recordings[path]
+        labels = _draw_person(people, rng)
         gray = recording.frames
         if gray is None or len(gray.t_us) < 2:
             raise FormatError(

@@ -117,6 +117,26 @@ def torso_size(joints: ArrayLike, *, neck: int = 12, pelvis: int = 0) -> Array:
     return MM * np.linalg.norm(j[..., neck, :] - j[..., pelvis, :], axis=-1)
 
 
+def pckh(pred: ArrayLike, true: ArrayLike, *, share: float = 0.5, hips: Sequence[int] = SMPL_HIPS) -> Array:
+    """PCKh: share of joints whose root-aligned error is below `share` of the true head size (`head_size`).
+
+    Args:
+        pred, true: (*, 24, 3) metres.
+    Returns:
+        (*,) in 0..1.
+    """
+    errors = joint_errors(root_align(pred, hips=hips), root_align(true, hips=hips))
+    return pck(errors, share * head_size(true))
+
+
+def pck_torso(
+    pred: ArrayLike, true: ArrayLike, *, share: float = 0.2, hips: Sequence[int] = SMPL_HIPS
+) -> Array:
+    """PCK-torso: as `pckh`, with the true distance neck to pelvis (`torso_size`)."""
+    errors = joint_errors(root_align(pred, hips=hips), root_align(true, hips=hips))
+    return pck(errors, share * torso_size(true))
+
+
 def accel_error(pred: ArrayLike, true: ArrayLike, *, fps: float = 1.0) -> Array:
     """Mean error of the second difference over time.
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from torch.utils.data import DataLoader
 
 from eventhpe.body.default import open_body
 from eventhpe.data.sample import Clip, FlowPair, collate
+from eventhpe.data.streaming import ClipSamples, FlowSamples, SampleStream, StreamConfig
 from eventhpe.data.synthetic import ClipDataset, FlowDataset
+from eventhpe.data.windows import WINDOW_US
 from eventhpe.errors import ShapeError
 from eventhpe.flownet.estimator import FlowEstimator
 from eventhpe.flownet.network import FlowNetConfig
@@ -33,13 +36,16 @@ from eventhpe.weights.files import (
     save_network,
 )
 
+PROBE_CLIPS = 256
+"""Clips whose mean pose a fresh ShapeNet starts from."""
+
 
 @dataclass(frozen=True)
 class TrainConfig:
     """What all trainings share."""
 
-    data: Path
-    """Folder of recordings with labels."""
+    data: Path | StreamConfig
+    """Folder of recordings with labels, or recordings that are generated while training runs."""
     output: Path
     """Folder for checkpoints, logs and the weights."""
     steps: int = 2000
@@ -53,7 +59,7 @@ class TrainConfig:
     size_px: int = 128
     """Side of the square input."""
     workers: int = 1
-    """Data-loading processes."""
+    """Data-loading processes; for a stream, processes that generate recordings. 0 = this process."""
     precision: str = "bf16-mixed"
     """Lightning precision: bf16-mixed or 32-true."""
     val_data: Path | None = None
@@ -90,18 +96,11 @@ def train_flownet(
     """Train FlowNet; the parity variant sees binary frames as published, the fixed one counts."""
     L.seed_everything(config.seed, verbose=False)
     kind = "binary" if network.variant == "parity" else "counts"
-    data = FlowDataset(
-        config.data,
-        length=config.steps * config.batch_size,
-        size_px=config.size_px,
-        kind=kind,
-        seed=config.seed,
-    )
+    samples = FlowSamples(config.size_px, kind)
+    data = _training_data(config, samples)
     val = None
     if config.val_data is not None:
-        val = FlowDataset(
-            config.val_data, length=256, size_px=config.size_px, kind=kind, seed=10_001, augment=False
-        )
+        val = replace(samples, augment=False).open(config.val_data, 256, 10_001)
     module = FlowNetModule(network, objective=objective, lr=config.lr, steps=config.steps)
     _start_from(module.network, init)
     return _fit(config, module, data, val, system="flownet", extra={"input_kind": kind})
@@ -119,11 +118,11 @@ def train_shapenet(
     """Train ShapeNet on clips of `num_windows` windows, a frozen FlowNet giving the flow.
 
     Raises:
-        ShapeError: the network uses flow and no FlowNet weights are given.
+        ShapeError: the network uses flow and no FlowNet weights are given, or a stream's recordings are too
+            short for such clips.
     """
     L.seed_everything(config.seed, verbose=False)
     body = open_body()
-    pelvis_x = float(body.J_template[0, 0])
     parity = network.variant == "parity"
     kind = "binary" if parity else "counts"
     flow = None
@@ -139,26 +138,57 @@ def train_shapenet(
             )
         flow = FlowEstimator(flow_network, batch_size=64)
 
-    def clips(
-        folder: Path, length: int, seed: int, *, augment: bool = True, size_px: int = config.size_px
-    ) -> ClipDataset:
-        return ClipDataset(
-            folder, length=length, num_windows=num_windows, size_px=size_px, seed=seed, augment=augment,
-            rest_pelvis_x=pelvis_x,
-            kind=kind,
-            steady_crop=parity,
-        )  # fmt: skip
-
-    data = clips(config.data, config.steps * config.batch_size, config.seed)
-    val = None if config.val_data is None else clips(config.val_data, 64, 10_001, augment=False)
+    samples = ClipSamples(
+        num_windows, config.size_px, kind, rest_pelvis_x=float(body.J_template[0, 0]), steady_crop=parity
+    )
+    if isinstance(config.data, StreamConfig):
+        _check_clips_fit(config.data, num_windows)
+    data = _training_data(config, samples)
+    val = None
+    if config.val_data is not None:
+        val = replace(samples, augment=False).open(config.val_data, 64, 10_001)
     module = ShapeNetModule(network, body, flow, loss=loss, lr=config.lr, steps=config.steps)
-    if isinstance(module.network, ShapeNet):
-        probe = clips(config.data, 256, config.seed + 7, size_px=16)
-        module.network.set_mean_pose(mean_pose([probe[i] for i in range(len(probe))]))
+    begun = init is not None or (config.output / "last.ckpt").exists()
+    # Where weights follow anyway, a stream need not be generated for the probe.
+    if isinstance(module.network, ShapeNet) and not (begun and isinstance(config.data, StreamConfig)):
+        module.network.set_mean_pose(mean_pose(_probe(config, replace(samples, size_px=16))))
     _start_from(module.network, init)
     return _fit(
         config, module, data, val, system="shapenet", extra={"num_windows": num_windows, "input_kind": kind}
     )
+
+
+def _training_data(
+    config: TrainConfig, samples: ClipSamples | FlowSamples
+) -> ClipDataset | FlowDataset | SampleStream:
+    if isinstance(config.data, StreamConfig):
+        return SampleStream(config.data, samples, batch_size=config.batch_size, workers=config.workers)
+    return samples.open(config.data, config.steps * config.batch_size, config.seed)
+
+
+def _check_clips_fit(stream: StreamConfig, num_windows: int) -> None:
+    """Refuse before anything is generated what `ClipDataset` would refuse afterwards."""
+    generator = stream.generator
+    if WINDOW_US % generator.label_step_us:
+        raise ShapeError(
+            f"GeneratorConfig.label_step_us ({generator.label_step_us}) must divide the windows of "
+            f"{WINDOW_US // 1000} ms that ShapeNet learns from."
+        )
+    if round(generator.duration_s * 1e6) < num_windows * WINDOW_US:
+        raise ShapeError(
+            f"GeneratorConfig.duration_s ({generator.duration_s}) is shorter than {num_windows} windows of "
+            f"{WINDOW_US // 1000} ms (--num-windows)."
+        )
+
+
+def _probe(config: TrainConfig, samples: ClipSamples) -> list[Clip]:
+    """Clips of the folder, or of the stream's first group."""
+    if not isinstance(config.data, StreamConfig):
+        drawn = samples.open(config.data, PROBE_CLIPS, config.seed + 7)
+        return [drawn[i] for i in range(PROBE_CLIPS)]
+    first = replace(config.data, batches=PROBE_CLIPS)
+    stream = SampleStream(first, samples, batch_size=1, workers=0)
+    return [Clip(*(value[0] for value in clip)) for clip in islice(stream, PROBE_CLIPS)]
 
 
 def _start_from(network: torch.nn.Module, init: Path | None) -> None:
@@ -186,7 +216,7 @@ class TimeLimit(L.Callback):
 def _fit(
     config: TrainConfig,
     module: FlowNetModule | ShapeNetModule,
-    data: ClipDataset | FlowDataset,
+    data: ClipDataset | FlowDataset | SampleStream,
     val: ClipDataset | FlowDataset | None,
     *,
     system: str,
@@ -202,7 +232,7 @@ def _fit(
             minutes = float(card.data["training"]["minutes"])
             if done >= config.steps:
                 return TrainResult(weights, True, card.metrics)
-        # Samples are drawn by index, so a resumed run goes on with the samples it has not seen yet.
+        # Samples are drawn by their place, so a resumed run goes on with the samples it has not seen yet.
         data.offset = done * config.batch_size
     trainer = _trainer(config, validates=val is not None, done=done)
     val_loader = None if val is None else _loader(val, config)
@@ -220,12 +250,32 @@ def _fit(
     card = WeightsCard(
         system=system,
         config={},
-        data={"folder": config.data.name, "recordings": len(data.paths), "training": training},
+        data=_data_facts(config, data, trainer.global_step) | {"training": training},
         metrics=metrics,
         command=config.command,
     )
     save_network(weights, module.network, card, half=True)
     return TrainResult(weights, trainer.global_step >= config.steps, metrics)
+
+
+def _data_facts(
+    config: TrainConfig, data: ClipDataset | FlowDataset | SampleStream, steps: int
+) -> dict[str, Any]:
+    """What the card says about the data that so many steps have seen; of paths only the last name."""
+    if isinstance(config.data, StreamConfig):
+        stream, groups = config.data, -(-steps // config.data.batches)
+        used = min(groups, stream.num_groups) if stream.num_groups else groups
+        facts = {
+            "seed": stream.seed,
+            "motions": None if stream.motions is None else stream.motions.name,
+            "recordings_per_group": stream.recordings,
+            "batches_per_group": stream.batches,
+            "num_groups": stream.num_groups,
+            "settings": asdict(stream.generator),
+        }
+        return {"stream": facts, "recordings": used * stream.recordings}
+    assert not isinstance(data, SampleStream)
+    return {"folder": config.data.name, "recordings": len(data.paths)}
 
 
 def _trainer(config: TrainConfig, *, validates: bool, done: int) -> L.Trainer:
@@ -258,6 +308,8 @@ def _trainer(config: TrainConfig, *, validates: bool, done: int) -> L.Trainer:
 
 
 def _loader(data: Any, config: TrainConfig) -> DataLoader[Clip | FlowPair]:
+    if isinstance(data, SampleStream):  # brings its own batches and processes
+        return DataLoader(data, batch_size=None, num_workers=0)
     return DataLoader(
         data,
         batch_size=config.batch_size,

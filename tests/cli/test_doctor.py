@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 import torch
 
@@ -95,3 +96,64 @@ def test_a_torchvision_that_does_not_import_is_named(monkeypatch, tmp_path):
     assert found.state == "fail" and "nms" in found.text and "uninstall" in found.cure
     broken.write_text("")
     assert checks.torchvision_trap().state == "ok"
+
+
+def half_a_set(root):
+    """Layout B of MMHPSD with one sequence: gray frames 0 to 3, events of 0 and 1, no poses."""
+    import cv2
+
+    from eventhpe.data.mmhpsd_layout_b import pack_frame
+
+    folder = root / "mmhpsd_events" / "subject03_group1_time1"
+    pictures = root / "mmhpsd_grayscale_img" / folder.name / "imgs"
+    for made in (folder / "events_frame_04", pictures):
+        made.mkdir(parents=True)
+    (root / "README.txt").write_text("beta are those of the OPEN body of eventhpe, not of SMPL.")
+    for k in range(4):
+        cv2.imwrite(str(pictures / f"fullpic{k:04d}.jpg"), np.zeros((256, 256), np.uint8))
+    for k in range(2):
+        packed = pack_frame(np.zeros((256, 256, 4), bool))
+        np.savez(folder / "events_frame_04" / f"events_{k:04d}.npz", events_frame=packed)
+    return root
+
+
+def test_a_data_set_is_looked_at_file_by_file(tmp_path, capsys):
+    root = half_a_set(tmp_path)
+    missing = "mmhpsd_events/subject03_group1_time1/poses"
+    assert main(["doctor", "--data", f"mmhpsd:{root}"]) == 1
+    out = capsys.readouterr().out
+    assert "mmhpsd, layout B" in out and f"FAIL  {missing}: is absent or empty" in out
+    assert "Not whole: 1 file is missing" in out and "Python" not in out, "the machine is not looked at"
+    assert main(["doctor", "--data", f"mmhpsd:{root}", "--json"]) == 1
+    report = json.loads(capsys.readouterr().out)
+    grave = [p["path"] for p in report["problems"] if p["grave"]]
+    assert grave == [missing] and report["ready"] is False and report["files"] == 6
+
+    poses = root / missing
+    poses.mkdir()
+    arrays = {"beta": 10, "body_pose": 72, "trans": 3, "joints3d": 72, "joints2d": 72}
+    np.savez(poses / "pose_0000.npz", **{name: np.zeros(size) for name, size in arrays.items()})
+    assert main(["doctor", "--data", f"mmhpsd:{root}"]) == 0
+    assert "Whole: nothing that must be there is missing." in capsys.readouterr().out
+
+
+def test_many_missing_files_are_cut_in_text_and_whole_in_json(tmp_path, capsys):
+    (tmp_path / "DVS_movies").mkdir()
+    assert main(["doctor", "--data", f"dhp19:{tmp_path}"]) == 1
+    out = capsys.readouterr().out
+    assert out.count("FAIL") == 40 and "more; --json lists all." in out
+    assert main(["doctor", "--data", f"dhp19:{tmp_path}", "--json"]) == 1
+    problems = json.loads(capsys.readouterr().out)["problems"]
+    assert len(problems) == 2 * 17 * 33 + 4 + 1 and {p["text"] for p in problems} == {"is absent"}
+
+
+@pytest.mark.parametrize("data", ["dhp19", "mmhpsd:", "coco:/tmp", "/tmp"])
+def test_other_data_is_bad_input(data, capsys):
+    assert main(["doctor", "--data", data]) == 2
+    assert "--data must be dhp19:FOLDER or mmhpsd:FOLDER" in capsys.readouterr().err
+
+
+def test_an_absent_data_set_is_bad_input(tmp_path, capsys):
+    for kind in ("dhp19", "mmhpsd"):
+        assert main(["doctor", "--data", f"{kind}:{tmp_path / 'nowhere'}"]) == 2
+        assert f"datasets/{kind}/README.md" in capsys.readouterr().err

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from eventhpe.cli.main import main
+from eventhpe.data import streaming
+from eventhpe.data.plan import Job, make_recording
+from eventhpe.training import run
 from eventhpe.weights import files
-from eventhpe.weights.files import load_network, read_card
+from eventhpe.weights.files import load_network, load_tensors, read_card
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's advice on workers and logging intervals
+
+TINY = "{duration_s: 0.15, supersample: 1, max_motion_px: 2.0, ranges: {sensor_sizes: [[64, 64]]}}"
+"""Settings of recordings that a stream makes within a moment."""
 
 SMALL = "--steps 2 --batch-size 2 --size-px 64 --width 8 --workers 0 --precision 32-true".split()
 
@@ -67,12 +75,83 @@ def test_shapenet_without_flow_from_yaml(
     assert network.config.use_flow is False and card.data["training"]["loss"]["coherence"] == 0.0
 
 
+def test_both_networks_learn_from_streams(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "PROBE_CLIPS", 8)
+    made: list[Job] = []
+    monkeypatch.setattr(streaming, "make_recording", lambda job: (made.append(job), make_recording(job))[1])
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    flow, shape, cache = tmp_path / "flow", tmp_path / "shape", tmp_path / "cache"
+    stream = ["--data", "stream:lab", "--settings", str(tmp_path / "tiny.yaml"), "--seed", "5"]
+    assert main(["train", "flownet", *stream, *SMALL, "-o", str(flow)]) == 0
+    assert f"finished: {flow / 'flownet.safetensors'}" in capsys.readouterr().out
+    card = read_card(flow / "flownet")
+    told = card.data["stream"]
+    assert card.data["recordings"] == 4 == len(made) and card.data["training"]["steps_done"] == 2
+    assert (told["seed"], told["motions"], told["num_groups"]) == (5, None, 0)
+    assert told["settings"]["duration_s"] == 0.15 and told["settings"]["flow_labels"] is False
+    assert told["settings"]["ranges"]["people"] == [1, 1] and str(tmp_path) not in json.dumps(card.data)
+
+    kept = ["--stream-cache", str(cache), "--stream-groups", "1", "--num-windows", "2"]
+    words = ["train", "shapenet", *stream, *SMALL, *kept, "--no-use-flow", "-o", str(shape)]
+    assert main(words) == 0
+    assert f"finished: {shape / 'shapenet.safetensors'}" in capsys.readouterr().out
+    assert sorted(p.name for p in cache.rglob("*.h5")) == [f"{n:03d}.h5" for n in range(4)]
+    assert len(made) == 8, "the probe's recordings are those of the first batches"
+    half_way = load_tensors(shape / "shapenet")[0]
+
+    # The same command with more steps goes on, with batches that were not seen yet and no new recordings.
+    starts: list[int] = []
+    iterate = streaming.SampleStream.__iter__
+
+    def remember(self: streaming.SampleStream) -> Any:
+        starts.append(self.offset)
+        return iterate(self)
+
+    monkeypatch.setattr(streaming.SampleStream, "__iter__", remember)
+    words[words.index("--steps") + 1] = "3"
+    assert main(words) == 0
+    assert starts == [4] and len(made) == 8
+    card = read_card(shape / "shapenet")
+    assert (card.data["training"]["steps_done"], card.data["recordings"]) == (3, 4)
+    after = load_tensors(shape / "shapenet")[0]
+    assert any(not torch.equal(after[name], value) for name, value in half_way.items())
+
+
+def test_a_fresh_shapenet_starts_from_the_mean_pose_of_the_streams_first_group(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "PROBE_CLIPS", 8)
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    words = ["--data", "stream:clean", "--settings", str(tmp_path / "tiny.yaml"), *SMALL, "--lr", "1e-12"]
+    words[words.index("--steps") + 1] = "1"
+    out = tmp_path / "shape"
+    assert main(["train", "shapenet", *words, "--no-use-flow", "--num-windows", "2", "-o", str(out)]) == 0
+    poses = load_network(out / "shapenet")[0].absolute.mean_pose.view(24, 6)
+    # Upright before the camera: up in the body is against y in the image. Knees bend, they do not twist.
+    assert poses[0, 4] < -0.7 and poses[4, 0] > 0.9
+    assert not torch.allclose(poses[4], torch.tensor([1.0, 0, 0, 0, 1, 0]), atol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
+        ("flownet --data stream:nowhere", "FormatError: unknown preset 'nowhere'; the presets are lab"),
+        ("flownet --data stream:benchmark-p1", "preset benchmark-p1 is frozen"),
+        ("flownet --data stream:lab --settings no.yaml", "no.yaml: cannot read settings"),
+        ("flownet --data stream:lab --motions nowhere", "nowhere: found no training motion clips"),
+        ("flownet --data stream:lab --stream-cache x", "StreamConfig.cache needs num_groups"),
+        ("flownet --data stream:lab --stream-groups -1", "StreamConfig.num_groups must be at least 0"),
+        ("flownet --data synthetic:DATA --motions x", "--motions goes with --data stream:PRESET only"),
+        ("flownet --data synthetic:DATA --settings x", "--settings goes with --data stream:PRESET only"),
+        ("flownet --data synthetic:DATA --stream-groups 2", "--stream-groups goes with --data stream:"),
+        ("flownet --data stream:lab --val-data stream:lab", "--val-data must be synthetic:FOLDER"),
+        ("shapenet --data stream:mmhpsd --no-use-flow", "GeneratorConfig.label_step_us (11111) must divide"),
+        ("shapenet --data stream:lab --no-use-flow --num-windows 81", "is shorter than 81 windows of 50 ms"),
         ("flownet --data synthetic:DATA --steps 0", "ShapeError: TrainConfig.steps must be positive; got 0."),
         ("flownet --data synthetic:nowhere", "MissingAssetError: nowhere: no .h5 recordings there."),
-        ("flownet --data dhp19:nowhere", "FormatError: --data must be synthetic:FOLDER"),
+        ("flownet --data dhp19:nowhere", "FormatError: --data must be synthetic:FOLDER or stream:PRESET"),
         ("flownet --data nowhere", "got 'nowhere'"),
         ("flownet --data synthetic:DATA --val-data mmhpsd:x", "got 'mmhpsd:x'"),
         ("flownet --data synthetic:DATA --width 7", "base_width must be even"),

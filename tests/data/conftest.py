@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,29 @@ import numpy as np
 import pytest
 import torch
 
-from eventhpe.data.generator import Generator, GeneratorConfig
-from eventhpe.data.presets import Job, make_recording
-from eventhpe.data.scene import SceneRanges
+from eventhpe.body.default import open_body_arrays
+from eventhpe.data.generator import Choice, Generator, GeneratorConfig
+from eventhpe.data.motion_style import StyleRanges
+from eventhpe.data.plan import Job, make_recording
+from eventhpe.data.scene import Scene
+from eventhpe.data.scene_ranges import SceneRanges
+from eventhpe.events.simulate import SensorModel
+from tests.data.staging import camera_at, performer, record, shaking, stage
+
+STILL = {"shake_share": 0.0, "distractor_share": 0.0, "flicker_share": 0.0, "distorted_share": 0.0}
+"""Nothing but the person moves, seen through a plain lens."""
 
 TINY = GeneratorConfig(
-    duration_s=0.3, supersample=1, ranges=SceneRanges(sensor_sizes=((64, 64),), shot_hz=(0.01, 0.2))
+    duration_s=0.3,
+    supersample=1,
+    ranges=SceneRanges(sensor_sizes=((64, 64),), shot_hz=(0.01, 0.2), **STILL),  # type: ignore[arg-type]
+    style=StyleRanges(pause_share=0.0, speed=(0.8, 1.5)),
 )
 """Six windows of 50 ms on 64 x 64 pixels."""
 
 SEED = 5
+MOVEMENTS = ("jumping_jack", "arm_circles", "walk_in_place")
+"""Of the three recordings: all of them move in every window, whatever else is drawn."""
 
 _BONES = (
     ("Hips", None, (0, 0, 0)),
@@ -67,6 +81,11 @@ def bvh_text(frames: int = 40, frame_time_s: float = 1 / 60) -> str:
     return "\n".join(lines) + "\n"
 
 
+def tiny_job(folder: Path, k: int) -> Job:
+    """The job of recording k of `recordings`."""
+    return Job(folder / f"{k:05d}.h5", TINY, SEED, k, choice=Choice(movement=MOVEMENTS[k]))
+
+
 @pytest.fixture(scope="session")
 def write_bvh() -> Callable[..., Path]:
     """Write a clip of a moving person with the joint names of CMU."""
@@ -84,6 +103,11 @@ def tiny_config() -> GeneratorConfig:
     return TINY
 
 
+@pytest.fixture(scope="session", name="tiny_job")
+def _tiny_job() -> Callable[[Path, int], Job]:
+    return tiny_job
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _one_torch_thread() -> None:
     torch.set_num_threads(1)
@@ -99,7 +123,7 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with three recordings with flow labels."""
     folder = tmp_path_factory.mktemp("recordings")
     for k in range(3):
-        make_recording(Job(folder / f"{k:05d}.h5", TINY, SEED, k))
+        make_recording(tiny_job(folder, k))
     return folder
 
 
@@ -107,9 +131,31 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def jacks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A jumping jack on 128 x 128 pixels seen from the front: large motion, every limb visible."""
     ranges = SceneRanges(
-        sensor_sizes=((128, 128),), facing_share=1.0, facing_deg=(-20.0, 20.0), body_fraction=(0.6, 0.65)
-    )
+        sensor_sizes=((128, 128),), facing_share=1.0, facing_deg=(-20.0, 20.0), body_fraction=(0.6, 0.65),
+        **STILL,  # type: ignore[arg-type]
+    )  # fmt: skip
     path = tmp_path_factory.mktemp("jacks") / "jacks.h5"
-    config = GeneratorConfig(duration_s=0.4, supersample=1, ranges=ranges)
-    Generator(config).make(path, seed=3, movement="jumping_jack")
+    style = StyleRanges(speed=(1.0, 1.0), pause_share=0.0)
+    config = GeneratorConfig(duration_s=0.4, supersample=1, ranges=ranges, style=style)
+    Generator(config).make(path, seed=3, choice=Choice(movement="jumping_jack"))
     return path
+
+
+@pytest.fixture(scope="session")
+def duo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Scene]:
+    """Two people, one of them in loose clothes, before a shaking camera with a slow, bunched read-out."""
+    offsets = np.linspace(0.0, 0.02, len(open_body_arrays()["v_template"])).astype(np.float32)
+    people = [
+        performer("jumping_jack", 0.2, speed=2.0),
+        replace(performer("punch", 0.2, speed=2.0, place=(0.5, 0.0, -0.7), seed=2), offsets=offsets),
+    ]
+    sensor = SensorModel(
+        threshold_on=0.2, threshold_off=0.25, leak_hz=0.2, shot_hz=1.0, readout_mev_per_s=1.0,
+        timestamp_step_us=90,
+    )  # fmt: skip
+    scene = stage(
+        people, camera=camera_at(focal=105.0), shake=shaking(21, size_rad=0.02), sensor=sensor, shadow=0.4,
+        gray_exposure_us=3_000,
+    )  # fmt: skip
+    path = tmp_path_factory.mktemp("duo") / "duo.h5"
+    return record(scene, path, flow=True, depth=True), scene

@@ -1,4 +1,4 @@
-"""The generator: same seed, same bytes; render times follow the motion; bad settings are refused."""
+"""The generator: same seed, same bytes; motions from where they shall come; bad settings are refused."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ import h5py
 import numpy as np
 import pytest
 
-from eventhpe.body.default import open_body
-from eventhpe.body.posing import BodyPoser
-from eventhpe.data.generator import Generator, GeneratorConfig
-from eventhpe.data.labels import Labels, read_labels
-from eventhpe.data.presets import Job, make_recording, run_plan
-from eventhpe.data.scene import SceneRanges
+from eventhpe.data.cast import Cast
+from eventhpe.data.generator import Choice, Generator, GeneratorConfig
+from eventhpe.data.labels import num_people, read_labels
+from eventhpe.data.motion_library import MotionLibrary
+from eventhpe.data.motion_style import StyleRanges
+from eventhpe.data.plan import Job, make_recording, run_plan
+from eventhpe.data.scene_ranges import SceneRanges
 from eventhpe.errors import MissingAssetError, ShapeError
 from eventhpe.events.open import open_recording
-from eventhpe.geometry.rotation import interpolate_rotvec
+from tests.data.staging import camera_at
 
 
 def datasets(path: Path) -> dict[str, bytes]:
@@ -34,9 +35,9 @@ def datasets(path: Path) -> dict[str, bytes]:
     return out
 
 
-def test_same_seed_same_bytes_at_one_and_two_workers(tmp_path, tiny_config, recordings):
+def test_same_seed_same_bytes_at_one_and_two_workers(tmp_path, tiny_job, recordings):
     def jobs(folder: str) -> list[Job]:
-        return [Job(tmp_path / folder / f"{k:05d}.h5", tiny_config, 5, k) for k in range(2)]
+        return [tiny_job(tmp_path / folder, k) for k in range(2)]
 
     for workers in (1, 2):
         running = run_plan(jobs(str(workers)), workers=workers)
@@ -49,7 +50,7 @@ def test_same_seed_same_bytes_at_one_and_two_workers(tmp_path, tiny_config, reco
         assert {
             "events/t",
             "events/p",
-            "labels/joints3d",
+            "labels/people/0/joints3d",
             "labels/flow/uv",
             "labels/mask",
             "frames/data",
@@ -59,14 +60,14 @@ def test_same_seed_same_bytes_at_one_and_two_workers(tmp_path, tiny_config, reco
 
 
 def test_another_seed_or_index_gives_another_recording(tmp_path, generator, recordings):
-    generator.make(tmp_path / "seed.h5", seed=6, index=0)
+    generator.make(tmp_path / "seed.h5", seed=6, index=0, choice=Choice(movement="jumping_jack"))
     first, index, seed = (
         datasets(p) for p in (recordings / "00000.h5", recordings / "00001.h5", tmp_path / "seed.h5")
     )
     for other in (index, seed):
         assert other["events/t"] != first["events/t"]
-        assert other["labels/global_orient"] != first["labels/global_orient"]
-        assert other["labels/betas"] != first["labels/betas"]
+        assert other["labels/people/0/global_orient"] != first["labels/people/0/global_orient"]
+        assert other["labels/people/0/betas"] != first["labels/people/0/betas"]
 
 
 def test_a_recording_holds_events_frames_and_its_origin(recordings):
@@ -98,8 +99,8 @@ def test_the_person_makes_the_events(jacks):
 
 def test_a_named_movement_and_a_clip_are_used(tmp_path, generator, write_bvh):
     clip = write_bvh(tmp_path / "cmu13_swing.bvh")
-    for name, options in (("squat", {"movement": "squat"}), ("cmu13_swing", {"clip": clip, "speed": 1.0})):
-        generator.make(tmp_path / f"{name}.h5", seed=1, **options)
+    for name, choice in (("squat", Choice(movement="squat")), ("cmu13_swing", Choice(clip=clip))):
+        generator.make(tmp_path / f"{name}.h5", seed=1, choice=choice)
         with h5py.File(tmp_path / f"{name}.h5") as file:
             assert name in json.loads(file.attrs["provenance"])["motion"]
 
@@ -107,13 +108,89 @@ def test_a_named_movement_and_a_clip_are_used(tmp_path, generator, write_bvh):
 def test_clips_of_held_out_subjects_are_never_drawn_for_training(tmp_path, tiny_config, write_bvh):
     for name in ("cmu14_x", "cmu13_y", "cmu86_z"):
         write_bvh(tmp_path / f"{name}.bvh")
-    assert [p.stem for p in Generator(tiny_config, motions=tmp_path).clips] == ["cmu13_y"]
+    assert [f.path.stem for f in MotionLibrary(tmp_path).files] == ["cmu13_y"]
     config = replace(tiny_config, procedural_share=0.0, duration_s=0.1, flow_labels=False)
     make_recording(Job(tmp_path / "out" / "a.h5", config, 1, 0, motions=tmp_path))
     with h5py.File(tmp_path / "out" / "a.h5") as file:
         assert json.loads(file.attrs["provenance"])["motion"].startswith("cmu13_y sha256:")
     with pytest.raises(MissingAssetError, match="nowhere"):
-        Generator(tiny_config, motions=tmp_path / "nowhere")
+        make_recording(Job(tmp_path / "b.h5", config, 1, 0, motions=tmp_path / "nowhere"))
+    assert not (tmp_path / "b.h5").exists()
+
+
+def test_a_clip_that_is_asked_for_is_played_as_it_is(tiny_config, write_bvh, tmp_path):
+    """From its beginning, not mirrored, no pauses, at its own speed or the one that is asked for."""
+    clip = write_bvh(tmp_path / "cmu13_swing.bvh", frames=90)
+    restless = replace(tiny_config, style=StyleRanges(mirrored_share=1.0, pause_share=1.0, blend_share=1.0))
+    scenes = [
+        Generator(restless).draw_scene(np.random.default_rng(seed), Choice(clip=clip, speed=speed))
+        for seed, speed in ((1, 0.0), (2, 1.0), (1, 2.0))
+    ]
+    first, second, fast = (s.people[0].motion.body_pose for s in scenes)
+    np.testing.assert_allclose(first, second, atol=0.01)  # on bodies of other shapes
+    np.testing.assert_allclose(fast[: len(fast) // 2], first[: 2 * (len(fast) // 2) : 2], atol=1e-6)
+    assert np.ptp(first, axis=0).max() > 0.1
+
+
+def test_a_camera_that_is_given_is_used(tmp_path, tiny_config):
+    camera = camera_at((0.5, 1.5, 4.0), size=(50, 70))
+    Generator(tiny_config).make(tmp_path / "a.h5", seed=1, choice=Choice(movement="wave", camera=camera))
+    labels = read_labels(tmp_path / "a.h5")
+    for name in ("K", "dist", "R_world_to_cam", "t_world_to_cam"):
+        assert np.array_equal(getattr(labels.camera, name), getattr(camera, name)), name
+    assert labels.camera.size == (50, 70)
+    with h5py.File(tmp_path / "a.h5") as file:
+        factors = json.loads(file.attrs["provenance"])["factors"]
+    assert factors["camera"] == "given" and factors["moved_back_m"] == 0
+
+
+def test_several_people_are_drawn_with_shapes_clothes_and_motions_of_their_own(tmp_path, tiny_config):
+    ranges = replace(tiny_config.ranges, people=(3, 3), sensor_sizes=((64, 96),))
+    config = replace(tiny_config, ranges=ranges, duration_s=0.1)
+    scene = Generator(config).draw_scene(np.random.default_rng(4), Choice())
+    assert len(scene.people) == scene.factors["people"] == 3
+    for one, two in ((0, 1), (1, 2), (0, 2)):
+        a, b = scene.people[one], scene.people[two]
+        assert not np.array_equal(a.motion.betas, b.motion.betas)
+        assert not np.array_equal(a.motion.body_pose, b.motion.body_pose)
+        assert not np.array_equal(a.albedo.reflectance, b.albedo.reflectance)
+        apart = np.median(a.motion.transl - b.motion.transl, axis=0)
+        assert np.hypot(apart[0], apart[2]) > 0.35
+    Generator(config).make(tmp_path / "a.h5", seed=1)
+    assert num_people(tmp_path / "a.h5") == 3
+    with h5py.File(tmp_path / "a.h5", "r") as file:
+        masks = file["labels/mask"][:]
+        assert file["labels/people/2/joint_events"].shape == (2, 24)
+        assert json.loads(file.attrs["provenance"])["motion"].count("procedural:") >= 3
+    assert len(np.unique(masks)) >= 3, "two of them at least are in sight"
+
+
+def test_people_stand_on_the_floor_where_they_were_placed(tiny_config):
+    scene = Generator(tiny_config).draw_scene(np.random.default_rng(0), Choice(movement="wave"))
+    cast = Cast.of_scene(scene)
+    camera = scene.camera
+    world = (cast.at_label(3).vertices[0] - camera.t_world_to_cam) @ camera.R_world_to_cam
+    assert world[:, 1].min() == pytest.approx(0.0, abs=0.04)
+    middle = np.median(scene.people[0].motion.transl, axis=0)
+    assert np.hypot(middle[0], middle[2]) < 0.1
+
+
+def test_depth_labels_are_written_when_asked_for(tmp_path, tiny_config):
+    for depth in (False, True):
+        path = tmp_path / f"{depth}.h5"
+        make_recording(Job(path, replace(tiny_config, depth_labels=depth, duration_s=0.1), 1, 0))
+        with h5py.File(path, "r") as file:
+            assert ("labels/depth" in file) == depth
+
+
+def test_a_recording_shorter_than_a_frame_step_still_has_labels(tmp_path, tiny_config):
+    Generator(replace(tiny_config, duration_s=0.02)).make(tmp_path / "a.h5", seed=1)
+    labels = read_labels(tmp_path / "a.h5")
+    assert labels.t_us.tolist() == [0, 10_000, 20_000]
+    with h5py.File(tmp_path / "a.h5", "r") as file:
+        assert file["labels/mask"].shape[0] == 1 and "labels/flow" not in file
+        assert file["labels/people/0/joint_events"].shape == (0, 24)
+        assert file["frames/t"][:].tolist() == [0]
 
 
 def test_without_flow_labels_there_are_none(tmp_path, tiny_config):
@@ -124,53 +201,8 @@ def test_without_flow_labels_there_are_none(tmp_path, tiny_config):
 
 def test_a_failed_recording_leaves_nothing_behind(tmp_path, generator):
     with pytest.raises(ShapeError, match="cartwheel"):
-        generator.make(tmp_path / "a.h5", seed=1, movement="cartwheel")
+        generator.make(tmp_path / "a.h5", seed=1, choice=Choice(movement="cartwheel"))
     assert list(tmp_path.iterdir()) == []
-
-
-# ---------------------------------------------------------------- render times
-
-
-def moving_labels(labels: Labels, px_per_step: np.ndarray) -> Labels:
-    """Labels whose joints shift to the right by so many pixels in each step."""
-    shift = np.concatenate([[0.0], np.cumsum(px_per_step)])
-    joints2d = np.repeat(labels.joints2d[:1], len(shift), axis=0)
-    joints2d[..., 0] += shift[:, None]
-    return replace(
-        labels, t_us=labels.t_us[: len(shift)], joints2d=joints2d, joints3d=labels.joints3d[: len(shift)]
-    )
-
-
-def test_render_times_contain_the_label_times_and_increase(generator, recordings):
-    labels = read_labels(recordings / "00000.h5")
-    times = generator.render_times(labels)
-    assert times.dtype == np.int64
-    assert set(labels.t_us.tolist()) <= set(times.tolist())
-    assert (np.diff(times) > 0).all() and times[0] == 0 and times[-1] == labels.t_us[-1]
-
-
-@pytest.mark.parametrize("limit_px", [0.75, 0.3])
-def test_no_joint_moves_more_than_the_limit_between_two_images(tiny_config, jacks, limit_px):
-    labels = read_labels(jacks)
-    times = Generator(replace(tiny_config, max_motion_px=limit_px)).render_times(labels)
-    poser, p = BodyPoser(open_body()), labels.params
-    pose = interpolate_rotvec(times, labels.t_us, p.pose)
-    transl = np.stack([np.interp(times, labels.t_us, p.transl[:, i]) for i in range(3)], axis=-1)
-    joints = np.stack([poser.joints(p.betas[0], pose[k], transl[k]) for k in range(len(times))])
-    motion = np.linalg.norm(np.diff(labels.camera.project(joints), axis=0), axis=-1)
-    assert motion.max() <= limit_px
-    coarse = np.linalg.norm(np.diff(labels.joints2d, axis=0), axis=-1)
-    assert coarse.max() > limit_px, "the labels alone would be too coarse"
-
-
-def test_the_render_rate_adapts_between_its_limits(generator, recordings):
-    labels = read_labels(recordings / "00000.h5")
-    motion = np.array([0.0, 0.5, 2.0, 4.9, 100.0])
-    moving = moving_labels(labels, motion)
-    times = generator.render_times(moving)
-    counts = np.histogram(times[:-1], bins=moving.t_us)[0]
-    # At least 100, at most 1000 images a second; in between 1.2 x motion / 0.75 px, rounded up.
-    assert counts.tolist() == [1, 1, 4, 8, 10]
 
 
 # ---------------------------------------------------------------- settings
@@ -206,8 +238,7 @@ def test_bad_ranges_are_refused_before_anything_is_made():
 @pytest.mark.parametrize(
     ("changes", "field"),
     [
-        ({"speed": (-1.0, 1.0)}, "speed"),
-        ({"speed": (2.0, 1.0)}, "speed"),
+        ({"ranges": SceneRanges(gray_exposure_us=(1_000.0, 60_000.0))}, "gray_exposure_us"),
         ({"procedural_share": 1.5}, "procedural_share"),
         ({"min_fps": 500.0, "max_fps": 200.0}, "fps"),
         ({"duration_s": 0.004}, "duration_s"),

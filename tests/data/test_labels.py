@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import h5py
 import numpy as np
 import pytest
@@ -12,14 +15,23 @@ from eventhpe.body.default import open_body
 from eventhpe.body.model import pose_rotmats
 from eventhpe.body.params import BodyParams
 from eventhpe.body.posing import BodyPoser
-from eventhpe.data.labels import LABELS_SCHEMA, Labels, read_flow_labels, read_labels, write_labels
+from eventhpe.data.labels import (
+    LABELS_SCHEMA,
+    Labels,
+    num_people,
+    read_flow_labels,
+    read_labels,
+    write_labels,
+)
+from eventhpe.data.scene import Scene
 from eventhpe.errors import FormatError
 from eventhpe.events.store_writer import StoreWriter
 from eventhpe.geometry.camera import Camera
+from eventhpe.geometry.rotation import rotvec_to_rotmat
 
 
-def some_labels(K: int = 5) -> Labels:
-    rng = np.random.default_rng(0)
+def some_labels(K: int = 5, seed: int = 0) -> Labels:
+    rng = np.random.default_rng(seed)
     params = BodyParams(
         betas=np.broadcast_to(rng.normal(size=10), (K, 10)),
         global_orient=rng.normal(size=(K, 3)),
@@ -58,6 +70,80 @@ def test_round_trip(tmp_path):
     for name in ("K", "dist", "R_world_to_cam", "t_world_to_cam"):
         assert np.array_equal(getattr(back.camera, name), getattr(labels.camera, name)), name
     assert read_flow_labels(tmp_path / "a.h5") == []
+    for name in ("joints_visible", "markers3d", "markers2d", "markers_visible", "track", "offsets"):
+        assert getattr(back, name) is None, name
+
+
+def full_labels(seed: int) -> Labels:
+    """Labels with everything that may be there."""
+    rng, labels = np.random.default_rng(seed), some_labels(seed=seed)
+    R = rotvec_to_rotmat(rng.normal(size=(5, 3)))
+    return replace(
+        labels,
+        joints_visible=rng.random((5, 24)) < 0.5,
+        markers3d=rng.normal(size=(5, 13, 3)).astype(np.float32),
+        markers2d=rng.normal(size=(5, 13, 2)).astype(np.float32),
+        markers_visible=rng.random((5, 13)) < 0.5,
+        track=(R, rng.normal(size=(5, 3))),
+        offsets=rng.random(100).astype(np.float32),
+    )
+
+
+def test_round_trip_of_several_people_before_a_moving_camera(tmp_path):
+    path, people = tmp_path / "a.h5", [full_labels(0), full_labels(1)]
+    with h5py.File(path, "w") as file:
+        group = write_labels(file, [people[0], replace(people[1], track=people[0].track)])
+        assert group.name == "/labels" and group.attrs["schema_version"] == LABELS_SCHEMA == 2
+    assert num_people(path) == 2
+    for i, labels in enumerate(people):
+        back = read_labels(path, i)
+        for name in ("joints3d", "joints2d", "joints_visible", "markers3d", "markers2d", "markers_visible",
+                     "offsets"):  # fmt: skip
+            np.testing.assert_array_equal(getattr(back, name), getattr(labels, name), err_msg=name)
+            assert getattr(back, name).dtype == getattr(labels, name).dtype, name
+        np.testing.assert_allclose(back.params.pose, labels.params.pose, rtol=1e-6)
+        assert back.track is not None and people[0].track is not None
+        for got, expected in zip(back.track, people[0].track, strict=True):
+            assert np.array_equal(got, expected)
+    for person in (2, -1):
+        with pytest.raises(FormatError, match=f"labels of 2 people are there; number {person} "):
+            read_labels(path, person)
+
+
+def test_files_of_the_first_schema_are_read(tmp_path):
+    """One person, whose arrays lie in the group itself; nothing about visibility, markers or clothes."""
+    path, labels = tmp_path / "old.h5", some_labels()
+    with h5py.File(path, "w") as file:
+        g = file.create_group("labels")
+        g.attrs["schema_version"] = 1
+        g.attrs["body_model"], g.attrs["gender"] = "open", "female"
+        g["t_us"] = labels.t_us
+        g["betas"] = labels.params.betas[0].astype(np.float32)
+        for name in ("global_orient", "body_pose", "transl"):
+            g[name] = getattr(labels.params, name).astype(np.float32)
+        g["joints3d"], g["joints2d"] = labels.joints3d, labels.joints2d
+        camera = g.create_group("camera")
+        for name in ("K", "dist", "R_world_to_cam", "t_world_to_cam"):
+            camera[name] = getattr(labels.camera, name)
+        camera.attrs["size"] = (60, 64)
+    assert num_people(path) == 1
+    back = read_labels(path)
+    assert np.array_equal(back.joints3d, labels.joints3d) and back.params.gender == "female"
+    assert back.track is None and back.joints_visible is None and back.markers3d is None
+    np.testing.assert_allclose(back.params.pose, labels.params.pose, rtol=1e-6)
+    np.testing.assert_allclose(back.to_world(back.joints3d), labels.to_world(labels.joints3d), atol=1e-9)
+    with pytest.raises(FormatError, match="labels of 1 people are there; number 1 was asked for"):
+        read_labels(path, 1)
+
+
+def test_to_world_undoes_the_camera_at_rest_or_on_its_track():
+    world = np.random.default_rng(3).normal(size=(5, 7, 3))
+    still, moving = some_labels(), full_labels(0)
+    np.testing.assert_allclose(still.to_world(still.camera.to_camera_frame(world)), world, atol=1e-12)
+    R, t = moving.track  # type: ignore[misc]
+    seen = np.einsum("kij,knj->kni", R, world) + t[:, None]
+    np.testing.assert_allclose(moving.to_world(seen), world, atol=1e-12)
+    np.testing.assert_allclose(moving.to_world(seen.astype(np.float32)), world, atol=1e-5)
 
 
 def test_index_finds_the_nearest_label_and_stays_inside():
@@ -78,7 +164,7 @@ def test_a_recording_without_labels_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("content", [None, b"", b"not an HDF5 file at all" * 40])
-@pytest.mark.parametrize("read", [read_labels, read_flow_labels])
+@pytest.mark.parametrize("read", [read_labels, read_flow_labels, num_people])
 def test_a_foreign_or_missing_file_is_refused(tmp_path, content, read):
     path = tmp_path / "foreign.h5"
     if content is not None:
@@ -91,10 +177,11 @@ def test_another_schema_and_a_missing_part_are_refused(tmp_path):
     path = tmp_path / "a.h5"
     with h5py.File(path, "w") as file:
         write_labels(file, some_labels()).attrs["schema_version"] = LABELS_SCHEMA + 1
-    with pytest.raises(FormatError, match=f"schema {LABELS_SCHEMA + 1}"):
-        read_labels(path)
+    for read in (read_labels, num_people):
+        with pytest.raises(FormatError, match=f"schema {LABELS_SCHEMA + 1}"):
+            read(path)
     with h5py.File(path, "w") as file:
-        del write_labels(file, some_labels())["transl"]
+        del write_labels(file, some_labels())["people/0/transl"]
     with pytest.raises(FormatError, match=r"a\.h5: cannot read labels"):
         read_labels(path)
 
@@ -125,7 +212,8 @@ def test_3d_joints_are_the_joints_of_the_body_parameters(recordings):
 def test_the_camera_places_the_person_on_the_floor_of_its_world(jacks):
     labels = read_labels(jacks)
     camera = labels.camera
-    world = (labels.joints3d - camera.t_world_to_cam) @ camera.R_world_to_cam
+    world = labels.to_world(labels.joints3d)
+    np.testing.assert_allclose(camera.to_camera_frame(world), labels.joints3d, atol=1e-5)
     heights = world[..., 1]
     assert -0.05 < heights.min() < 0.15, "feet are near y = 0"
     assert 1.2 < heights[:, 15].min() and heights[:, 15].max() < 2.3, "the head is at a head's height"
@@ -191,3 +279,30 @@ def test_flow_carries_vertices_to_their_next_projection(jacks):
     assert ok.sum() > 300
     assert np.linalg.norm(truth, axis=1).max() > 3
     assert np.median(error) < 0.1 and np.quantile(error, 0.9) < 0.6
+
+
+def test_a_recording_of_two_people_before_a_shaking_camera_holds_both(duo: tuple[Path, Scene]):
+    path, scene = duo
+    assert num_people(path) == 2
+    for i, who in enumerate(scene.people):
+        labels = read_labels(path, i)
+        poser, m = BodyPoser(open_body(), offsets=None), who.motion
+        expected = [poser.joints(m.betas[k], m.pose[k], m.transl[k]) for k in range(scene.num_labels)]
+        np.testing.assert_allclose(labels.to_world(labels.joints3d), expected, atol=1e-5)
+        np.testing.assert_allclose(labels.joints2d, labels.camera.project(labels.joints3d), atol=1e-3)
+        assert (labels.offsets is None) == (who.offsets is None)
+        assert labels.markers_visible is not None and labels.markers_visible.any()
+
+
+def test_visible_joints_lie_in_their_own_persons_mask(duo: tuple[Path, Scene]):
+    """Or within two pixels of it: hands and toes end at its edge."""
+    with h5py.File(duo[0], "r", locking=False) as file:
+        times, masks = file["labels/mask_t_us"][:], file["labels/mask"][:]
+    near = []
+    for i in range(2):
+        labels = read_labels(duo[0], i)
+        for t, mask in zip(times, masks, strict=True):
+            k = labels.index(t)
+            u, v = np.rint(labels.joints2d[k][labels.joints_visible[k]]).astype(int).T
+            near.append(ndimage.binary_dilation(mask == i + 1, iterations=2)[v, u])
+    assert np.concatenate(near).size > 150 and np.concatenate(near).mean() > 0.97

@@ -14,7 +14,7 @@ from eventhpe.body.default import open_body
 from eventhpe.data import synthetic
 from eventhpe.data.crops import SquareCrop
 from eventhpe.data.labels import Labels, read_flow_labels, read_labels
-from eventhpe.data.presets import Job, make_recording
+from eventhpe.data.plan import Job, make_recording
 from eventhpe.data.sample import Clip, FlowPair, collate
 from eventhpe.data.synthetic import ClipDataset, FlowDataset, list_recordings
 from eventhpe.data.windows import WINDOW_US, window_frames

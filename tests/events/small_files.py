@@ -225,7 +225,9 @@ def _text(folder: Path) -> list[SmallFile]:
     v2e = "#!events.txt\n# time x y polarity\n" + "".join(
         f"{t / 1e6:.6f} {x} {y} {p}\n" for t, x, y, p in rows
     )
+    celex = "".join(f"{1279 - y},{799 - x},{t},{t // 9},{2 * p - 1}\n" for t, x, y, p in rows)
     return [
+        SmallFile("celex", "celex", celex.encode()),
         SmallFile("text-e2vid", "text", e2vid.encode()),
         SmallFile("text-csv", "text", csv.encode()),
         SmallFile("text-v2e", "text", v2e.encode()),

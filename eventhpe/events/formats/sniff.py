@@ -39,6 +39,7 @@ FORMATS = (
     Format("npz", "NPZ arrays", "archive"),
     Format("npy", "NPY array", "npy"),
     Format("text", "text or CSV", "text"),
+    Format("celex", "CeleX CSV", "celex_csv"),
     Format("zip", "text in a ZIP archive", "archive"),
     Format("rosbag1", "ROS 1 bag", "rosbag"),
     Format("rosbag2", "ROS 2 bag", "rosbag"),
@@ -124,7 +125,10 @@ def _by_signature(path: Path, head: bytes) -> str | None:
 
 def _by_shape(path: Path, head: bytes) -> str | None:
     """Formats without a signature: text, and bare records whose times make sense."""
+    from eventhpe.events.formats.celex_csv import looks_like_celex
     from eventhpe.events.formats.headerless import records_of
     from eventhpe.events.formats.text import looks_like_events
 
-    return "text" if looks_like_events(head) else records_of(path)
+    if looks_like_events(head):
+        return "text"
+    return "celex" if looks_like_celex(head) else records_of(path)

@@ -1,0 +1,115 @@
+"""`eventhpe prepare`: a published data set's recordings into windows with labels."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from eventhpe.data.dhp19_prepare import PrepareOutcome
+    from eventhpe.data.dhp19_settings import DHP19Settings
+
+HELP = "recordings of a published data set into frames with labels"
+
+
+@dataclass(frozen=True)
+class Options:
+    dataset: Literal["dhp19"]
+    """Which data set."""
+    root: Path
+    """Its folder, as its authors unpack it (datasets/dhp19/README.md)."""
+    output: Path = field(kw_only=True)
+    """Folder for the prepared set."""
+    mode: Literal["faithful", "modern"] = "faithful"
+    """faithful: the authors' frames and labels, bit for bit, under their file names. modern: labels at the
+    end of a window, no empty last frame, no record skipped."""
+    windows: Literal["shared", "per_camera", "fixed_rate"] = "shared"
+    """When a window closes: for all cameras after --events together, for each after a quarter of that, or
+    every --window-us."""
+    events: int = 30_000
+    """Events of a counted window over the four cameras."""
+    window_us: int = 50_000
+    """Length of fixed-rate windows in microseconds."""
+    voxel_bins: int = 0
+    """Signed voxel grids with so many time bins instead of images of counts."""
+    label_k: Literal["matlab_round", "floor"] = "matlab_round"
+    """Marker row of a time, for labels that are means: rounded as the authors' script does, or the one
+    before."""
+    keep_first_record: bool = False
+    """Read the first record of a file too, which the authors' reader skips (modern mode always does)."""
+    drop_trailing_empty_frame: bool = False
+    """Leave out the all-zero last frame of some recordings (modern mode always does)."""
+    min_events: int = 0
+    """Leave out windows in which a camera has fewer events."""
+    fix_labels: bool = False
+    """Put markers right that look exchanged: hips in S1_2_6, right elbow and hand in S2_4_5."""
+    only: list[str] = field(default_factory=list)
+    """Prepare these recordings only, named as S1_1_1 (subject, session, movement)."""
+    drop: list[str] = field(default_factory=list)
+    """Leave these recordings out."""
+    official_dtype: bool = False
+    """Write images as 64-bit floats, as the authors' files have them, instead of bytes."""
+    jobs: int = 1
+    """Recordings prepared at the same time."""
+    overwrite: bool = False
+    """Replace files that are there and were made with other settings."""
+
+
+def run(options: Options) -> int:
+    from eventhpe.cli.progress import progress_bar
+    from eventhpe.data.dhp19 import find_movements
+    from eventhpe.data.dhp19_prepare import REPORT_NAME, prepare_dhp19
+    from eventhpe.errors import FormatError, UnitError
+
+    if options.jobs < 1:
+        raise UnitError(f"--jobs must be >= 1; got {options.jobs}.")
+    if options.output.is_file():
+        raise FormatError(f"-o {options.output}: a prepared set needs a folder, this is a file.")
+    settings = _settings(options)
+    total = len(options.only) or len(find_movements(options.root))
+    with progress_bar(total, "preparing") as step:
+        outcomes = prepare_dhp19(
+            options.root, options.output, settings,
+            only=options.only, drop=options.drop, official_dtype=options.official_dtype,
+            overwrite=options.overwrite, jobs=options.jobs, told=lambda outcome: step(),
+        )  # fmt: skip
+    for outcome in outcomes:
+        _tell(outcome)
+    counts = {s: sum(o.status == s for o in outcomes) for s in ("done", "skipped", "left out", "failed")}
+    print(
+        f"{counts['done']} prepared, {counts['skipped']} there already, {counts['left out']} left out, "
+        f"{counts['failed']} failed; report: {options.output / REPORT_NAME}"
+    )
+    return 2 if counts["failed"] else 0
+
+
+def _settings(options: Options) -> DHP19Settings:
+    """The mode's settings with what was asked for."""
+    from eventhpe.data.dhp19_settings import settings_of
+
+    changes: dict[str, object] = {
+        "windows": options.windows, "events_per_frame": options.events, "window_us": options.window_us,
+        "voxel_bins": options.voxel_bins, "label_k": options.label_k, "min_events": options.min_events,
+        "fix_labels": options.fix_labels,
+    }  # fmt: skip
+    if options.keep_first_record:
+        changes["skip_first_record"] = False
+    if options.drop_trailing_empty_frame:
+        changes["drop_trailing_empty_frame"] = True
+    return settings_of(options.mode, **changes)
+
+
+def _tell(outcome: PrepareOutcome) -> None:
+    """One line per recording; problems on stderr."""
+    for fault in outcome.faults:
+        print(f"note: {outcome.name}: {fault}", file=sys.stderr)
+    if outcome.status == "failed":
+        print(f"eventhpe: {outcome.name}: {outcome.error}", file=sys.stderr)
+    elif outcome.status == "left out":
+        print(f"{outcome.name}: left out: {outcome.error}")
+    elif outcome.status == "skipped":
+        print(f"{outcome.name}: already prepared from the same bytes with the same settings")
+    else:
+        print(f"{outcome.name}: {outcome.num_windows:,} windows")

@@ -1,0 +1,1 @@
+"""Networks that give joints of one image, as published."""
