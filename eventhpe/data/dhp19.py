@@ -107,15 +107,6 @@ def require_labelled(root: str | Path) -> list[DHP19Movement]:
     return labelled
 
 
-def train(root: str | Path) -> None:
-    """Say what stands between this folder and a training on DHP19.
-
-    Raises:
-        MissingAssetError: always: files are absent, or, with a complete folder, they must be prepared first.
-    """
-    labelled = require_labelled(root)
-    raise MissingAssetError(
-        f"{root}: {len(labelled)} labelled recordings are in place, but this version does not train on "
-        "recordings: make frames with labels of them first (`eventhpe prepare dhp19 ROOT -o PREPARED`) and "
-        "see docs/cli.md for what trains on those."
-    )
+def require_complete(root: str | Path) -> None:
+    """Check that a folder has what training needs; see `require_labelled`."""
+    require_labelled(root)
