@@ -22,7 +22,8 @@ class Options:
     """What to train."""
     data: str = field(kw_only=True)
     """synthetic:FOLDER of recordings from `eventhpe simulate`, or stream:PRESET (stream:lab, stream:wild) to
-    generate recordings while training runs; for the CNN, dhp19:FOLDER from `eventhpe prepare dhp19`."""
+    generate recordings while training runs, or mmhpsd:ROOT in one of its layouts; for the CNN, dhp19:FOLDER
+    from `eventhpe prepare dhp19`."""
     output: Path = Path("runs/train")
     """Folder for checkpoints, logs and weights; the same command goes on where it stopped."""
     val_data: str | None = None
@@ -101,7 +102,8 @@ def _train(options: Options) -> TrainResult:
         size_px=options.size_px,
         workers=options.workers,
         precision=options.precision,
-        val_data=None if options.val_data is None else synthetic_folder(options.val_data),
+        val_data=validation_folder(options),
+        source="mmhpsd" if options.data.startswith("mmhpsd:") else "synthetic",
         max_minutes=options.max_minutes,
         command=" ".join(["eventhpe", *sys.argv[1:]]),
     )
@@ -164,6 +166,8 @@ def training_data(options: Options) -> Path | StreamConfig:
     from eventhpe.errors import FormatError
 
     kind, colon, preset = options.data.partition(":")
+    if colon and kind == "mmhpsd":
+        return Path(preset)
     if not colon or kind != "stream":
         for name in ("motions", "settings", "stream_cache", "stream_groups"):
             if getattr(options, name):
@@ -177,6 +181,23 @@ def training_data(options: Options) -> Path | StreamConfig:
     return replace(stream, cache=options.stream_cache, num_groups=options.stream_groups)
 
 
+def validation_folder(options: Options) -> Path | None:
+    """Folder that --val-data names; with MMHPSD its root again, of which the validation subjects are taken.
+
+    Raises:
+        FormatError: another kind of data than --data.
+    """
+    from eventhpe.errors import FormatError
+
+    if options.val_data is None:
+        return None
+    if options.data.startswith("mmhpsd:"):
+        if not options.val_data.startswith("mmhpsd:"):
+            raise FormatError(f"--val-data must be mmhpsd:ROOT, as --data is; got {options.val_data!r}.")
+        return Path(options.val_data.partition(":")[2])
+    return synthetic_folder(options.val_data)
+
+
 def synthetic_folder(data: str, *, or_stream: bool = False) -> Path:
     """Path of `synthetic:PATH`.
 
@@ -188,7 +209,7 @@ def synthetic_folder(data: str, *, or_stream: bool = False) -> Path:
     kind, colon, path = data.partition(":")
     if not colon or kind != "synthetic":
         option = (
-            "--data must be synthetic:FOLDER or stream:PRESET"
+            "--data must be synthetic:FOLDER, stream:PRESET or mmhpsd:ROOT"
             if or_stream
             else "--val-data must be synthetic:FOLDER"
         )

@@ -6,7 +6,7 @@ import time
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning as L
 import torch
@@ -14,10 +14,12 @@ from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch.utils.data import DataLoader
 
-from eventhpe.body.default import open_body
+from eventhpe.body.default import load_body, open_body
+from eventhpe.body.model import BodyModel
+from eventhpe.data import mmhpsd_dataset
+from eventhpe.data.mmhpsd import MMHPSD
 from eventhpe.data.sample import Clip, FlowPair, collate
-from eventhpe.data.streaming import ClipSamples, FlowSamples, SampleStream, StreamConfig
-from eventhpe.data.synthetic import ClipDataset, FlowDataset
+from eventhpe.data.streaming import ClipSamples, FlowSamples, Samples, SampleStream, StreamConfig
 from eventhpe.data.windows import WINDOW_US
 from eventhpe.errors import ShapeError
 from eventhpe.flownet.estimator import FlowEstimator
@@ -64,6 +66,8 @@ class TrainConfig:
     """Lightning precision: bf16-mixed or 32-true."""
     val_data: Path | None = None
     """Folder of recordings to validate on; none = no validation."""
+    source: Literal["synthetic", "mmhpsd"] = "synthetic"
+    """What the folders hold: recordings of ours, or MMHPSD in one of its layouts."""
     val_every: int = 500
     """Steps between validations."""
     max_minutes: float = 0.0
@@ -96,11 +100,11 @@ def train_flownet(
     """Train FlowNet; the parity variant sees binary frames as published, the fixed one counts."""
     L.seed_everything(config.seed, verbose=False)
     kind = "binary" if network.variant == "parity" else "counts"
-    samples = FlowSamples(config.size_px, kind)
+    samples: Samples = FlowSamples(config.size_px, kind)
+    if config.source == "mmhpsd":
+        samples = mmhpsd_dataset.FlowSamples(size_px=config.size_px, kind=kind)
     data = _training_data(config, samples)
-    val = None
-    if config.val_data is not None:
-        val = replace(samples, augment=False).open(config.val_data, 256, 10_001)
+    val = None if config.val_data is None else _held_out(samples).open(config.val_data, 256, 10_001)
     module = FlowNetModule(network, objective=objective, lr=config.lr, steps=config.steps)
     _start_from(module.network, init)
     return _fit(config, module, data, val, system="flownet", extra={"input_kind": kind})
@@ -122,7 +126,6 @@ def train_shapenet(
             short for such clips.
     """
     L.seed_everything(config.seed, verbose=False)
-    body = open_body()
     parity = network.variant == "parity"
     kind = "binary" if parity else "counts"
     flow = None
@@ -138,29 +141,51 @@ def train_shapenet(
             )
         flow = FlowEstimator(flow_network, batch_size=64)
 
-    samples = ClipSamples(
-        num_windows, config.size_px, kind, rest_pelvis_x=float(body.J_template[0, 0]), steady_crop=parity
-    )
+    body, samples = _clip_samples(config, num_windows, kind, parity=parity)
     if isinstance(config.data, StreamConfig):
         _check_clips_fit(config.data, num_windows)
     data = _training_data(config, samples)
-    val = None
-    if config.val_data is not None:
-        val = replace(samples, augment=False).open(config.val_data, 64, 10_001)
+    val = None if config.val_data is None else _held_out(samples).open(config.val_data, 64, 10_001)
     module = ShapeNetModule(network, body, flow, loss=loss, lr=config.lr, steps=config.steps)
     begun = init is not None or (config.output / "last.ckpt").exists()
     # Where weights follow anyway, a stream need not be generated for the probe.
     if isinstance(module.network, ShapeNet) and not (begun and isinstance(config.data, StreamConfig)):
-        module.network.set_mean_pose(mean_pose(_probe(config, replace(samples, size_px=16))))
+        small = replace(samples, size_px=16)  # type: ignore[type-var]
+        module.network.set_mean_pose(mean_pose(_probe(config, small)))
     _start_from(module.network, init)
     return _fit(
         config, module, data, val, system="shapenet", extra={"num_windows": num_windows, "input_kind": kind}
     )
 
 
-def _training_data(
-    config: TrainConfig, samples: ClipSamples | FlowSamples
-) -> ClipDataset | FlowDataset | SampleStream:
+def _clip_samples(
+    config: TrainConfig, num_windows: int, kind: str, *, parity: bool
+) -> tuple[BodyModel, Samples]:
+    """The body of the data, and how clips are drawn from it."""
+    if config.source == "synthetic":
+        body = open_body()
+        pelvis_x = float(body.J_template[0, 0])
+        return body, ClipSamples(
+            num_windows, config.size_px, kind, rest_pelvis_x=pelvis_x, steady_crop=parity
+        )
+    assert isinstance(config.data, Path)
+    worn = MMHPSD(config.data).body
+    # As published for the parity variant; otherwise steps of one frame (67 ms), nearest to our windows.
+    return load_body(worn.model, gender=worn.gender), mmhpsd_dataset.ClipSamples(
+        num_windows=num_windows, size_px=config.size_px, kind=kind, step_frames=2 if parity else 1,
+        whole_image=parity,
+    )  # fmt: skip
+
+
+def _held_out(samples: Samples) -> Samples:
+    """The same without augmentation; of MMHPSD its validation subjects."""
+    plain = replace(samples, augment=False)  # type: ignore[type-var]
+    if isinstance(plain, mmhpsd_dataset.ClipSamples | mmhpsd_dataset.FlowSamples):
+        return replace(plain, split="val")
+    return plain
+
+
+def _training_data(config: TrainConfig, samples: Samples) -> Any:
     if isinstance(config.data, StreamConfig):
         return SampleStream(config.data, samples, batch_size=config.batch_size, workers=config.workers)
     return samples.open(config.data, config.steps * config.batch_size, config.seed)
@@ -181,7 +206,7 @@ def _check_clips_fit(stream: StreamConfig, num_windows: int) -> None:
         )
 
 
-def _probe(config: TrainConfig, samples: ClipSamples) -> list[Clip]:
+def _probe(config: TrainConfig, samples: Samples) -> list[Clip]:
     """Clips of the folder, or of the stream's first group."""
     if not isinstance(config.data, StreamConfig):
         drawn = samples.open(config.data, PROBE_CLIPS, config.seed + 7)
@@ -216,8 +241,8 @@ class TimeLimit(L.Callback):
 def _fit(
     config: TrainConfig,
     module: FlowNetModule | ShapeNetModule,
-    data: ClipDataset | FlowDataset | SampleStream,
-    val: ClipDataset | FlowDataset | None,
+    data: Any,
+    val: Any,
     *,
     system: str,
     extra: dict[str, Any],
@@ -258,9 +283,7 @@ def _fit(
     return TrainResult(weights, trainer.global_step >= config.steps, metrics)
 
 
-def _data_facts(
-    config: TrainConfig, data: ClipDataset | FlowDataset | SampleStream, steps: int
-) -> dict[str, Any]:
+def _data_facts(config: TrainConfig, data: Any, steps: int) -> dict[str, Any]:
     """What the card says about the data that so many steps have seen; of paths only the last name."""
     if isinstance(config.data, StreamConfig):
         stream, groups = config.data, -(-steps // config.data.batches)

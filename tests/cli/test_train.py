@@ -11,10 +11,13 @@ import torch
 
 from eventhpe.cli.main import main
 from eventhpe.data import streaming
+from eventhpe.data.mmhpsd_export import export_mmhpsd
+from eventhpe.data.mmhpsd_sequence import SequenceSource
 from eventhpe.data.plan import Job, make_recording
 from eventhpe.training import run
 from eventhpe.weights import files
 from eventhpe.weights.files import load_network, load_tensors, read_card
+from tests.data.mmhpsd_fixture import labels_of, moving_params, write_sequence_recording
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's advice on workers and logging intervals
 
@@ -151,7 +154,10 @@ def test_a_fresh_shapenet_starts_from_the_mean_pose_of_the_streams_first_group(
         ("shapenet --data stream:lab --no-use-flow --num-windows 81", "is shorter than 81 windows of 50 ms"),
         ("flownet --data synthetic:DATA --steps 0", "ShapeError: TrainConfig.steps must be positive; got 0."),
         ("flownet --data synthetic:nowhere", "MissingAssetError: nowhere: no .h5 recordings there."),
-        ("flownet --data dhp19:nowhere", "FormatError: --data must be synthetic:FOLDER or stream:PRESET"),
+        (
+            "flownet --data dhp19:nowhere",
+            "FormatError: --data must be synthetic:FOLDER, stream:PRESET or mmhpsd:",
+        ),
         ("flownet --data nowhere", "got 'nowhere'"),
         ("flownet --data synthetic:DATA --val-data mmhpsd:x", "got 'mmhpsd:x'"),
         ("flownet --data synthetic:DATA --width 7", "base_width must be even"),
@@ -184,3 +190,25 @@ def test_unknown_words_exit_with_2(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main(["train", "handnet", "--data", "synthetic:x"])
     assert stop.value.code == 2 and "handnet" in capsys.readouterr().err
+
+
+def test_both_networks_learn_from_mmhpsd(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recording = write_sequence_recording(tmp_path / "recording.h5", labels_of(moving_params()))
+    source = SequenceSource(recording, subject=3, group=1, time=1)
+    export_mmhpsd(tmp_path / "a", layout="A", sequences=[source])
+    export_mmhpsd(tmp_path / "b", layout="B", sequences=[source])
+    tiny = "--steps 2 --batch-size 1 --size-px 64 --width 8 --workers 0 --precision 32-true".split()
+    b, a = f"mmhpsd:{tmp_path / 'b'}", f"mmhpsd:{tmp_path / 'a'}"
+    clips = ["--num-windows", "4", "--no-use-flow"]
+    for name, words in (
+        ("flow", ["flownet", "--data", b]),
+        ("shape", ["shapenet", "--data", b, *clips]),
+    ):
+        assert main(["train", *words, *tiny, "-o", str(tmp_path / name)]) == 0
+    capsys.readouterr()
+    assert main(["train", "shapenet", "--data", a, *clips, *tiny, "-o", str(tmp_path / "x")]) == 2
+    assert "needs layout B" in capsys.readouterr().err
+    assert main(["train", "flownet", "--data", b, "--val-data", b, *tiny, "-o", str(tmp_path / "y")]) == 2
+    assert "no sequence of the recommended val split" in capsys.readouterr().err
+    assert main(["train", "flownet", "--data", b, "--val-data", "synthetic:x", *tiny]) == 2
+    assert "--val-data must be mmhpsd:ROOT" in capsys.readouterr().err
