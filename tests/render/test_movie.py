@@ -74,7 +74,9 @@ def test_skeleton_is_drawn_at_the_joints(events: Events, clip: MotionClip, poser
     picture = window_picture(events, scale=4, clip=clip, index=4, poser=poser, what="skeleton")
     changed = (picture != upscale(event_image(events), 4)).any(-1)
     uv = (clip.camera.project(clip.joints()[4]) + 0.5) * 4 - 0.5
-    assert all(changed[round(v), round(u)] for u, v in uv)
+    H, W = changed.shape
+    inside = [(round(v), round(u)) for u, v in uv if 0 <= round(v) < H and 0 <= round(u) < W]
+    assert len(inside) >= 20 and all(changed[place] for place in inside)
     assert changed.mean() < 0.2
 
 
