@@ -1,5 +1,5 @@
 from __future__ import annotations
 
-from tests.small_world import networks, recordings
+from tests.small_world import networks, poser, recordings
 
-__all__ = ["networks", "recordings"]
+__all__ = ["networks", "poser", "recordings"]

@@ -112,7 +112,7 @@ def test_one_batch_is_learned(recordings: Path, objective: str, monkeypatch: pyt
     values = logged(m, monkeypatch)
     optimizer = m.configure_optimizers()["optimizer"]
     first = {}
-    for step in range(40):
+    for step in range(60):
         loss = m.training_step(pair, step)
         optimizer.zero_grad()
         loss.backward()
@@ -120,7 +120,7 @@ def test_one_batch_is_learned(recordings: Path, objective: str, monkeypatch: pyt
         first = first or dict(values)
     key = f"train/{objective}"
     # The contrast loss is relative to no warping at all, and even the true flow does not make it 0.
-    assert values[key] < {"photometric": 0.5, "contrast": 0.75}[objective] * first[key]
+    assert values[key] < {"photometric": 0.5, "contrast": 0.7}[objective] * first[key]
 
 
 def test_card_names_the_training() -> None:
