@@ -42,6 +42,15 @@ SYSTEMS: tuple[System, ...] = (
         docs="systems/eventhpe.md",
     ),
     System(
+        name="DHP19 CNN",
+        task="one camera's event frame to 2D joints, two cameras' joints to 3D; the baseline of DHP19",
+        paper="Calabrese et al., DHP19: Dynamic Vision Sensor 3D Human Pose Dataset, CVPR Workshops 2019",
+        status="available",
+        code=("eventhpe.shapenet.heads.dhp19_cnn", "eventhpe.data.dhp19", "eventhpe.evaluation.dhp19"),
+        recipes=("cnn",),
+        docs="systems/dhp19_cnn.md",
+    ),
+    System(
         name="HEMlets",
         task="one person's crop to 3D joints, by part-centric heatmap triplets",
         paper=(
@@ -78,7 +87,7 @@ SYSTEMS: tuple[System, ...] = (
         name="SAHR + WAHR",
         task="frames with several people to 2D joints, bottom-up, with scale- and weight-adaptive heatmaps",
         paper=(
-            "Luo et al.,, Rethinking the Heatmap Regression for Bottom-up Human Pose Estimation, CVPR 2021"
+            "Luo et al., Rethinking the Heatmap Regression for Bottom-up Human Pose Estimation, CVPR 2021"
         ),
         status="planned",
         code=("eventhpe.shapenet.heads.swahr",),

@@ -124,3 +124,28 @@ def test_tools_are_doors():
     for name in ("convert_events.py", "train_dhp19.py", "render_overlay.py"):
         lines = (CHECKOUT / "tools" / name).read_text(encoding="utf-8").splitlines()
         assert len(lines) <= 20, name
+
+
+def test_published_figures_on_the_pages_are_those_of_the_code():
+    from eventhpe.evaluation.dhp19_published import PUBLISHED as ON_DHP19
+    from eventhpe.evaluation.mmhpsd_published import PUBLISHED as ON_MMHPSD
+
+    def cells(page: str, heading: str) -> list[list[str]]:
+        text = (CHECKOUT / "docs" / "systems" / page).read_text(encoding="utf-8").split(heading)[1]
+        lines = [line for line in text.split("\n## ")[0].splitlines() if line.startswith("| ")][1:]
+        return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+    def number(value: float | None) -> str:
+        return "" if value is None else f"{value:g}"
+
+    rows = cells("dhp19_cnn.md", "## What to expect")
+    assert len(rows) == len(ON_DHP19)
+    for row, p in zip(rows, ON_DHP19, strict=True):
+        assert row[:5] == [p.method, *map(number, (*p.px, p.mm))]
+        assert row[5] == p.conditions + ("" if p.comparable else "; another protocol")
+        assert row[6] == p.source
+    rows = cells("eventhpe.md", "## What to expect")
+    assert len(rows) == len(ON_MMHPSD)
+    for row, q in zip(rows, ON_MMHPSD, strict=True):
+        assert row[:4] == [q.method, str(q.num_steps), q.sees, q.start]
+        assert row[4:8] == list(map(number, (q.mpjpe_mm, q.pel_mpjpe_mm, q.pa_mpjpe_mm, q.pckh)))

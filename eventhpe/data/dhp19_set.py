@@ -1,9 +1,8 @@
 """A mini data set in DHP19's format: our people, its movements, cameras and files.
 
 Recording k is movement 1 + (k // 2) % 33 of a pair of subjects, the training subject first, then the test
-subject, so
-that a few recordings already hold both splits: pairs (1, 13), (2, 14) ... (5, 17), then subjects 6 to 12
-alone.
+subject, so that a few recordings already hold both splits: pairs (1, 13), (2, 14) ... (5, 17), then subjects
+6 to 12 alone.
 """
 
 from __future__ import annotations
@@ -100,7 +99,6 @@ def make_movement(root: Path, generator: Generator, seed: int, k: int) -> list[P
     )  # fmt: skip
     lights, ambient = draws.draw_lights(rng, config.ranges)
     exposure = draws.log_uniform(rng, config.ranges.exposure_dn)
-    shadow = draws.uniform(rng, config.ranges.shadow) if rng.random() < config.ranges.shadow_share else 0.0
     flicker = draws.draw_flicker(rng, config.ranges)
     shaded = rng.random() < config.ranges.shadow_share
     shadow = draws.uniform(rng, config.ranges.shadow) if shaded else 0.0
