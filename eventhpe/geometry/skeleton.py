@@ -73,6 +73,26 @@ DHP19_SKELETON = Skeleton(
 )  # fmt: skip
 """The 13 markers of DHP19 (Calabrese et al. 2019), in the official order; near the joints, not at them."""
 
+DHP19_15_SKELETON = Skeleton(
+    name="dhp19_15",
+    joints=(*DHP19_SKELETON.joints, "pelvis", "thorax"),
+    parents=(14, 14, 14, 1, 2, 13, 13, 3, 4, 5, 6, 9, 10, -1, 13),
+)
+"""DHP19's markers and two virtual joints: the middles of the hips and of the shoulders."""
+
+SKELETONS = {s.name: s for s in (SMPL_SKELETON, DHP19_SKELETON, DHP19_15_SKELETON)}
+
+
+def skeleton_by_name(name: str) -> Skeleton:
+    """One of SKELETONS.
+
+    Raises:
+        ShapeError: there is none of that name.
+    """
+    if name not in SKELETONS:
+        raise ShapeError(f"no skeleton {name!r}; there are: {', '.join(SKELETONS)}.")
+    return SKELETONS[name]
+
 
 @dataclass(frozen=True)
 class Keypoints:

@@ -91,6 +91,8 @@ class ResNet(nn.Module):
                 channels = planes * block.expansion
             stages.append(nn.Sequential(*stage))
         self.layer1, self.layer2, self.layer3, self.layer4 = stages
+        self.stage_channels = tuple(width * 2**i * block.expansion for i in range(4))
+        self.out_channels = channels
         self.out_features = channels * grid * grid
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -98,9 +100,18 @@ class ResNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, out_features)."""
-        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
-        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
-        return torch.flatten(nn.functional.adaptive_avg_pool2d(x, self.grid), 1)
+        return torch.flatten(nn.functional.adaptive_avg_pool2d(self.maps(x), self.grid), 1)
+
+    def maps(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to the last stage's maps (N, out_channels, H/32, W/32), H and W multiples of 32."""
+        return self.stages(x)[-1]
+
+    def stages(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """(N, C, H, W) to the maps of the four stages, at H/4, H/8, H/16 and H/32; see `stage_channels`."""
+        a = self.layer1(self.maxpool(self.relu(self.bn1(self.conv1(x)))))
+        b = self.layer2(a)
+        c = self.layer3(b)
+        return a, b, c, self.layer4(c)
 
 
 def resnet18(*, in_channels: int, width: int = 64, grid: int = 1) -> ResNet:
