@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from eventhpe.body.default import open_body
 from eventhpe.body.motion import MotionClip
 from eventhpe.body.params import BodyParams
+from eventhpe.capture_helpers import CaptureHelpers, follow_found, guess_start
 from eventhpe.data.crops import SquareCrop
 from eventhpe.data.windows import WINDOW_US, window_frames
 from eventhpe.errors import FormatError, ShapeError
@@ -102,27 +103,37 @@ def capture(
     camera: Camera,
     *,
     start: StartState | None = None,
+    helpers: CaptureHelpers | None = None,
     provenance: dict[str, Any] | None = None,
     progress: Progress = lambda items, what: items,
 ) -> Capture:
-    """Capture the person in a recording.
+    """Capture one person in a recording.
 
     Args:
         recording: the events.
         networks: trained networks.
         camera: intrinsics of the recording's camera.
         start: true body at the recording's start, if known.
+        helpers: networks that find the person and guess the start; None = event density, no guess.
         provenance: added to the result's provenance.
         progress: wraps the two long loops, for progress bars.
 
     Raises:
-        FormatError: the recording is shorter than one window, or nobody moves in it.
+        FormatError: the recording is shorter than one window, or nobody is found in it.
     """
-    starts = window_starts(recording)
-    crops, seen, counts = follow_person(recording, starts, progress)
+    starts, helpers = window_starts(recording), helpers or CaptureHelpers()
+    if helpers.people is None:
+        crops, seen, counts = follow_person(recording, starts, progress)
+    else:
+        crops, seen = follow_found(recording, starts, helpers, progress)
+        counts = np.array([np.bincount(_window(recording, t).p, minlength=2) for t in starts.tolist()])
     rays = np.stack([crop.ray(camera) for crop in crops])
-    tracked, flows = track(recording, networks, starts, crops, rays, start, progress)
-    notes = _notes(seen, start)
+    guessed = None
+    if start is None and helpers.posh is not None:
+        guessed = guess_start(recording, starts, crops, seen, rays, helpers.posh)
+    begin = start if start is not None else guessed
+    tracked, flows = track(recording, networks, starts, crops, rays, begin, progress)
+    notes = _notes(seen, start, guessed is not None)
     clip = to_motion(
         tracked, starts + WINDOW_US, networks.shape, camera, {**(provenance or {}), "notes": list(notes)}
     )
@@ -275,10 +286,10 @@ def _rest_pelvis(network: ShapeNet, betas: NDArray[np.float64]) -> NDArray[np.fl
     return template + betas @ network.rest_pelvis_dirs.numpy().astype(np.float64).T
 
 
-def _notes(seen: NDArray[np.bool_], start: StartState | None) -> tuple[str, ...]:
-    known = (
-        "start pose: given (ground truth)" if start is not None else "start pose: estimated from events alone"
-    )
+def _notes(seen: NDArray[np.bool_], start: StartState | None, guessed: bool) -> tuple[str, ...]:
+    known = "start pose: given (ground truth)"
+    if start is None:
+        known = "start pose: estimated from events alone" + (", by HEMlets PoSh" if guessed else "")
     notes = [f"first-frame knowledge: {'ground truth' if start is not None else 'none'}; {known}"]
     if not seen.all():
         first = int(np.argmax(seen))

@@ -58,8 +58,14 @@ SYSTEMS: tuple[System, ...] = (
             "HEMlets Pose: Learning Part-Centric Heatmap Triplets for Accurate 3D Human Pose Estimation, "
             "ICCV 2019"
         ),
-        status="planned",
-        code=("eventhpe.shapenet.heads.hemlets",),
+        status="available",
+        code=(
+            "eventhpe.shapenet.heads.hemlets",
+            "eventhpe.shapenet.heads.triplets",
+            "eventhpe.shapenet.heads.volumetric",
+        ),
+        recipes=("hemlets", "volumetric"),
+        docs="systems/hemlets.md",
     ),
     System(
         name="HEMlets PoSh",
@@ -69,8 +75,10 @@ SYSTEMS: tuple[System, ...] = (
             "HEMlets PoSh: Learning Part-Centric Heatmap Triplets for 3D Human Pose and Shape Estimation, "
             "TPAMI 2021"
         ),
-        status="planned",
-        code=("eventhpe.shapenet.posh",),
+        status="available",
+        code=("eventhpe.shapenet.posh", "eventhpe.shapenet.posh_losses", "eventhpe.training.posh"),
+        recipes=("posh",),
+        docs="systems/posh.md",
     ),
     System(
         name="HSJP",
@@ -78,10 +86,12 @@ SYSTEMS: tuple[System, ...] = (
         paper=(
             "Zhang et al., "
             "Learning Heatmap-Style Jigsaw Puzzles Provides Good Pretraining for 2D Human Pose Estimation, "
-            "2020"
+            "arXiv 2012.07101, 2020"
         ),
-        status="planned",
-        code=("eventhpe.shapenet.hsjp",),
+        status="available",
+        code=("eventhpe.shapenet.hsjp", "eventhpe.shapenet.jigsaw", "eventhpe.data.jigsaw_samples"),
+        recipes=("hsjp",),
+        docs="systems/hsjp.md",
     ),
     System(
         name="SAHR + WAHR",
@@ -89,8 +99,15 @@ SYSTEMS: tuple[System, ...] = (
         paper=(
             "Luo et al., Rethinking the Heatmap Regression for Bottom-up Human Pose Estimation, CVPR 2021"
         ),
-        status="planned",
-        code=("eventhpe.shapenet.heads.swahr",),
+        status="available",
+        code=(
+            "eventhpe.shapenet.heads.swahr",
+            "eventhpe.shapenet.heads.swahr_losses",
+            "eventhpe.shapenet.heads.associative",
+            "eventhpe.find_people",
+        ),
+        recipes=("swahr",),
+        docs="systems/swahr.md",
     ),
     System(
         name="SimDR",
@@ -100,7 +117,9 @@ SYSTEMS: tuple[System, ...] = (
             "SimCC: a Simple Coordinate Classification Perspective for Human Pose Estimation, "
             "ECCV 2022"
         ),
-        status="planned",
-        code=("eventhpe.shapenet.heads.simdr",),
+        status="available",
+        code=("eventhpe.shapenet.heads.simdr", "eventhpe.shapenet.heads.simdr_codec", "eventhpe.pose"),
+        recipes=("simdr", "heatmap", "integral", "regression"),
+        docs="systems/simdr.md",
     ),
 )

@@ -63,7 +63,7 @@ def test_render_overlay(recordings: Path, tmp_path: Path) -> None:
 
 def test_train_dhp19_says_what_is_absent(tmp_path: Path) -> None:
     usage = door("train_dhp19.py")
-    assert usage.returncode == 1 and "python tools/train_dhp19.py ROOT" in usage.stderr
+    assert usage.returncode == 1 and "python tools/train_dhp19.py [--system SYSTEM] ROOT" in usage.stderr
     nothing = door("train_dhp19.py", tmp_path)
     assert nothing.returncode == 2 and "datasets/dhp19/README.md" in nothing.stderr
     for name in ("DVS_movies/S1/session1/mov1.aedat", "Vicon_data/S1_1_1.mat"):
@@ -72,3 +72,35 @@ def test_train_dhp19_says_what_is_absent(tmp_path: Path) -> None:
     matrices = door("train_dhp19.py", tmp_path)
     assert matrices.returncode == 2 and "P1.npy, P2.npy, P3.npy, P4.npy" in matrices.stderr
     assert matrices.stderr.startswith("eventhpe: MissingAssetError: ") and matrices.stderr.count("\n") == 1
+    unknown = door("train_dhp19.py", "--system", "resnet", tmp_path)
+    assert unknown.returncode == 2 and "cnn, shapenet, flownet" in unknown.stderr
+
+
+def test_the_walk_through_dhp19_is_made_of_real_commands(tmp_path: Path) -> None:
+    from importlib import import_module
+
+    from eventhpe.cli.dhp19_walk import SYSTEMS, commands, walk
+    from eventhpe.cli.parse import parse_options
+
+    for system in SYSTEMS:
+        steps = commands(Path("DHP19"), Path("out"), system, ["--batch-size", "4"])
+        assert [step[0] for step in steps] == ["prepare", "train", "evaluate"][: len(steps)]
+        for verb, *words in steps:
+            module = import_module(f"eventhpe.cli.{verb}")
+            parse_options(verb, module.HELP, module.Options, words)
+    # The first command that fails ends the walk, with its code.
+    root = tmp_path / "DHP19"
+    for name in (
+        "DVS_movies/S1/session1/mov1.aedat",
+        "Vicon_data/S1_1_1.mat",
+        *(f"P_matrices/P{i}.npy" for i in range(1, 5)),
+    ):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"")
+    ran: list[str] = []
+
+    def run(words: list[str]) -> int:
+        ran.append(words[0])
+        return 2 if words[0] == "train" else 0
+
+    assert walk(["--system", "shapenet", str(root)], run) == 2 and ran == ["prepare", "train"]

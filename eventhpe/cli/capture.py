@@ -28,6 +28,12 @@ class Options:
     """ShapeNet weights (default: the shipped ones)."""
     flow_weights: Path | None = None
     """FlowNet weights (default: the shipped ones)."""
+    start_weights: Path | None = None
+    """HEMlets PoSh weights (`eventhpe train posh`) to guess the start pose with."""
+    people_weights: Path | None = None
+    """SAHR + WAHR weights (`eventhpe train swahr`) to find people with; default: whatever moves most."""
+    person: int | None = None
+    """With --people-weights: whom to capture, numbered as `eventhpe pose` does; default: who is seen best."""
     calibration: Path | None = None
     """YAML or JSON with fx, fy, cx, cy (or K) and dist; without it a 56 degree lens is assumed."""
     format: str | None = None
@@ -42,12 +48,16 @@ class Options:
 
 def run(options: Options) -> int:
     """Capture, write the three files, print a summary."""
-    from eventhpe.capture import Networks, capture
+    from eventhpe.capture import CaptureHelpers, Networks, capture
     from eventhpe.capture_report import write_outputs
     from eventhpe.cli.progress import progress
     from eventhpe.data.calibration import assumed_camera, read_calibration
+    from eventhpe.errors import FormatError
     from eventhpe.events.open import open_recording
+    from eventhpe.weights.files import read_card
 
+    if options.person is not None and (options.people_weights is None or options.person < 0):
+        raise FormatError("--person counts from 0 and goes with --people-weights.")
     with open_recording(
         options.file,
         format=options.format,
@@ -60,8 +70,19 @@ def run(options: Options) -> int:
             camera = read_calibration(options.calibration, recording.sensor_size)
         else:
             camera = assumed_camera(recording.sensor_size)
+        helpers = CaptureHelpers.load(
+            _str(options.start_weights), _str(options.people_weights), person=options.person
+        )
         facts = describe(options.file, camera, networks, calibration=options.calibration)
-        captured = capture(recording, networks, camera, provenance=dict(facts), progress=progress)
+        for name, path in (
+            ("start weights", options.start_weights),
+            ("people weights", options.people_weights),
+        ):
+            if path is not None:
+                facts[name] = _card_line(read_card(path))
+        captured = capture(
+            recording, networks, camera, helpers=helpers, provenance=dict(facts), progress=progress
+        )
         outputs = write_outputs(
             options.output,
             recording,

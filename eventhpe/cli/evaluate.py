@@ -26,37 +26,55 @@ KNOWN_SIZES = ((128, 128), (192, 208), (180, 240), (240, 320), (260, 346), (480,
 class Options:
     """Options of `eventhpe evaluate`."""
 
-    protocol: Literal["capture", "flow", "realism", "dhp19"]
+    protocol: Literal["capture", "flow", "realism", "dhp19", "mmhpsd", "pose2d", "pose3d"]
     """capture = bodies against true bodies; flow = optical flow against true flow; realism = statistics of
-    synthetic recordings against those of real ones; dhp19 = joints of DHP19's CNN in pixels and mm."""
+    synthetic recordings against those of real ones; dhp19 = the 13 markers of DHP19 in pixels and mm, by its
+    CNN or by bodies from events; mmhpsd = bodies on clips of MMHPSD; pose2d, pose3d = joints of heads, PoSh
+    and SWAHR in the image and in space."""
     data: Path = field(kw_only=True)
-    """Folder of labelled recordings from `eventhpe simulate`; for dhp19, of `eventhpe prepare dhp19`."""
+    """Folder of labelled recordings from `eventhpe simulate`; for dhp19, from `eventhpe prepare dhp19`; for
+    mmhpsd, its root in either layout."""
     real: tuple[Path, ...] = ()
     """Realism: real recordings, or folders of them (all that lie below). What they show is not looked at:
     name those with people."""
     output: Path | None = None
-    """Also write: realism, a picture (.png); dhp19, all numbers (.csv) or all tables (.md)."""
-    start: Literal["none", "true"] = "none"
-    """Give the true start pose to the capture, or none."""
+    """Also write: realism, a picture (.png); dhp19 and mmhpsd, all numbers (.csv) or all tables (.md)."""
+    start: Literal["none", "true", "image"] = "none"
+    """Capture, dhp19, mmhpsd: give the true start pose (dhp19: the fitted one), or none; mmhpsd also: that
+    which its layout A has estimated from the first image."""
     weights: Path | None = None
-    """ShapeNet weights (capture) or FlowNet weights (flow), by default the shipped ones; dhp19: the CNN's, as
-    `eventhpe train cnn` leaves them or as published (Keras)."""
+    """ShapeNet weights (capture, mmhpsd) or FlowNet weights (flow), by default the shipped ones; dhp19: a
+    ShapeNet's for a folder of bodies, or the CNN's, as `eventhpe train cnn` leaves them or as published
+    (Keras), for frames."""
     flow_weights: Path | None = None
-    """Capture: FlowNet weights."""
+    """Capture, dhp19's bodies, mmhpsd: FlowNet weights."""
+    start_weights: Path | None = None
+    """Capture: HEMlets PoSh weights to guess the start pose with."""
+    people_weights: Path | None = None
+    """Capture: SAHR + WAHR weights to find people with."""
     compare: Path | None = None
-    """Flow: second FlowNet weights to compare with, e.g. the parity variant."""
+    """Flow, pose2d, pose3d: second weights to compare with."""
     subjects: tuple[int, ...] = ()
     """Dhp19: subjects to test on; S13 to S17 if none are named."""
     drop: tuple[str, ...] = ()
     """Dhp19: recordings to leave out, e.g. S14_5_3 S16_2_1."""
     drop_last: bool = False
-    """Dhp19: leave out the last frame of every recording."""
+    """Dhp19's CNN: leave out the last frame of every recording."""
     hold: tuple[float, ...] = ()
-    """Dhp19: thresholds of the confidence hold, a row each beside the one without; 0.3 if none are named."""
+    """Dhp19's CNN: thresholds of the confidence hold, a row each beside the one without; 0.3 if none are
+    named."""
     average: Literal["per_frame", "per_batch16", "per_recording", "per_subject"] = "per_frame"
     """Dhp19: what weighs the same."""
     label_width: Literal[344, 346] = 344
-    """Dhp19: columns within which labels count."""
+    """Dhp19's CNN: columns within which labels count."""
+    clips: Literal["eventhpe", "tracker-8", "tracker-64"] = "eventhpe"
+    """Mmhpsd: clips of 8 steps, one at every frame (EventHPE), or of 8 or 64 steps that share none (the SNN
+    tracker)."""
+    split: Literal["test", "val"] = "test"
+    """Mmhpsd: the authors' test subjects, or the two training subjects kept aside."""
+    crop: Literal["image", "person", "true-box"] | None = None
+    """Mmhpsd, dhp19's bodies: what the network sees: the whole image (mmhpsd; parity variant if not told), a
+    square around the person found in the events (fixed variant), or one around the true joints."""
     json: bool = False
     """Print JSON, per recording and averaged."""
 
@@ -66,12 +84,23 @@ def run(options: Options) -> int:
     from eventhpe.data.synthetic import list_recordings
     from eventhpe.errors import FormatError
 
-    if options.protocol in ("capture", "flow") and (options.real or options.output is not None):
+    if options.start == "image" and options.protocol != "mmhpsd":
+        raise FormatError(f"--start image goes with `evaluate mmhpsd`, not {options.protocol}.")
+    plain = options.protocol in ("capture", "flow", "pose2d", "pose3d")
+    if plain and (options.real or options.output is not None):
         raise FormatError(f"--real and --output go with `evaluate realism`, not {options.protocol}.")
     if options.protocol == "dhp19":
-        if options.real:
-            raise FormatError("--real goes with `evaluate realism`, not dhp19.")
-        return _dhp19(options)
+        from eventhpe.cli.evaluate_dhp19 import evaluate_dhp19
+
+        return evaluate_dhp19(options)
+    if options.protocol == "mmhpsd":
+        from eventhpe.cli.evaluate_mmhpsd import evaluate_mmhpsd
+
+        return evaluate_mmhpsd(options)
+    if options.protocol in ("pose2d", "pose3d"):
+        from eventhpe.cli.evaluate_pose import evaluate_pose
+
+        return evaluate_pose(options)
     paths = list_recordings(options.data)
     if options.protocol == "realism":
         return _realism(options, paths)
@@ -84,17 +113,19 @@ def _capture(options: Options, paths: list[Path]) -> dict[str, Any]:
     from eventhpe.body.default import open_body
     from eventhpe.body.posing import BodyPoser
     from eventhpe.capture import Networks, capture, mean_pose_track
+    from eventhpe.capture_helpers import CaptureHelpers
     from eventhpe.data.labels import Labels, read_labels
     from eventhpe.data.start import start_from_labels
     from eventhpe.evaluation.protocols import METRICS, CaptureEstimate, ClipScores, average, evaluate_capture
     from eventhpe.events.open import open_recording
 
     networks = Networks.load(_str(options.weights), _str(options.flow_weights))
+    helpers = CaptureHelpers.load(_str(options.start_weights), _str(options.people_weights))
 
     def estimate(path: Path, labels: Labels) -> CaptureEstimate:
         start = start_from_labels(labels) if options.start == "true" else None
         with open_recording(path) as recording:
-            captured = capture(recording, networks, labels.camera, start=start)
+            captured = capture(recording, networks, labels.camera, start=start, helpers=helpers)
         return CaptureEstimate(
             captured.clip.t_us, captured.clip.params, mean_pose_track(captured, networks.shape)
         )
@@ -110,6 +141,10 @@ def _capture(options: Options, paths: list[Path]) -> dict[str, Any]:
     return {
         "protocol": "capture",
         "start": options.start,
+        "helpers": {
+            "start_weights": _str(options.start_weights),
+            "people_weights": _str(options.people_weights),
+        },
         "recordings": len(results),
         "metrics": list(METRICS),
         "table": table,
@@ -280,61 +315,6 @@ def _picture(path: Path, comparison: Comparison) -> None:
         synthetic_sizes=[m.sensor_size for m in synthetic],
         title=f"Synthetic beside real recordings: total distance {comparison.total:.2f}",
     )
-
-
-def _dhp19(options: Options) -> int:
-    import torch
-
-    from eventhpe.atomic import PendingFile
-    from eventhpe.data.dhp19 import TEST_SUBJECTS
-    from eventhpe.data.dhp19_prepared import PreparedDHP19
-    from eventhpe.errors import FormatError, MissingAssetError
-    from eventhpe.evaluation.dhp19 import RecordingErrors
-    from eventhpe.evaluation.dhp19_report import (
-        PUBLISHED_HOLD,
-        DHP19Protocol,
-        comma_separated,
-        evaluate_dhp19,
-        markdown,
-        report_text,
-    )
-    from eventhpe.weights.dhp19_cnn import load_dhp19_cnn
-
-    writers = {".csv": comma_separated, ".md": markdown}
-    if options.output is not None and options.output.suffix.lower() not in writers:
-        raise FormatError(f"--output {options.output}: tables are written as .csv or .md.")
-    if options.weights is None:
-        raise MissingAssetError(
-            "evaluate dhp19 needs --weights: those of `eventhpe train cnn`, or the published DHP_CNN.model."
-        )
-    protocol = DHP19Protocol(
-        subjects=options.subjects or TEST_SUBJECTS,
-        hold=options.hold or (PUBLISHED_HOLD,),
-        average=options.average,
-        width=options.label_width,
-        drop=options.drop,
-        drop_last=options.drop_last,
-    )
-    network, card = load_dhp19_cnn(options.weights)
-
-    def say(errors: RecordingErrors) -> None:
-        known = errors.mm["absolute"]
-        known = known[known == known]
-        mm = f"{known.mean():.0f} mm" if len(known) else "no labels"
-        print(f"{errors.name.stem}: {mm}", file=sys.stderr)
-
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    prepared = PreparedDHP19(options.data)
-    report = evaluate_dhp19(network, prepared, protocol, device=device, on_recording=say)
-    trained_on = set(card.data.get("subjects", ())) & set(report.conditions["subjects"])
-    if trained_on:
-        named = ", ".join(f"S{s}" for s in sorted(trained_on))
-        print(f"warning: these weights were trained on {named}, which is tested here", file=sys.stderr)
-    if options.output is not None:
-        with PendingFile(options.output) as pending:
-            pending.temporary.write_text(writers[options.output.suffix.lower()](report), encoding="utf-8")
-    print(json.dumps(report.as_dict(), indent=1) if options.json else report_text(report))
-    return 0
 
 
 def _str(path: Path | None) -> str | None:

@@ -75,6 +75,8 @@ def field_docstrings(options: type) -> dict[str, str]:
 def _add(parser: ArgumentParser, field: Field[Any], hint: Any, text: str) -> None:
     default = field.default_factory() if field.default_factory is not MISSING else field.default
     required = default is MISSING
+    if isinstance(default, tuple):  # jsonargparse assigns to the items
+        default = list(default)
     flag = "--" + field.name.replace("_", "-")
     if hint is bool and not required:
         if default:

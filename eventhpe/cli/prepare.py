@@ -1,9 +1,9 @@
-"""`eventhpe prepare`: a published data set's recordings into windows with labels."""
+"""`eventhpe prepare`: a published data set's recordings into windows with labels, or with bodies."""
 
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from eventhpe.data.dhp19_prepare import PrepareOutcome
     from eventhpe.data.dhp19_settings import DHP19Settings
 
-HELP = "recordings of a published data set into frames with labels"
+HELP = "recordings of a published data set into frames with labels, or into bodies"
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,10 @@ class Options:
     """Its folder, as its authors unpack it (datasets/dhp19/README.md)."""
     output: Path = field(kw_only=True)
     """Folder for the prepared set."""
-    mode: Literal["faithful", "modern"] = "faithful"
+    mode: Literal["faithful", "modern", "bodies"] = "faithful"
     """faithful: the authors' frames and labels, bit for bit, under their file names. modern: labels at the
-    end of a window, no empty last frame, no record skipped."""
+    end of a window, no empty last frame, no record skipped. bodies: a recording of each camera with bodies
+    fitted to the markers, for FlowNet and ShapeNet."""
     windows: Literal["shared", "per_camera", "fixed_rate"] = "shared"
     """When a window closes: for all cameras after --events together, for each after a quarter of that, or
     every --window-us."""
@@ -43,6 +44,10 @@ class Options:
     """Leave out the all-zero last frame of some recordings (modern mode always does)."""
     min_events: int = 0
     """Leave out windows in which a camera has fewer events."""
+    cameras: tuple[int, ...] = ()
+    """Bodies: cameras 1 to 4; 2 and 3, the two in front, if none are named."""
+    fit_hz: Literal[20, 100] = 20
+    """Bodies: fitted bodies, and so labels, per second."""
     fix_labels: bool = False
     """Put markers right that look exchanged: hips in S1_2_6, right elbow and hand in S2_4_5."""
     only: list[str] = field(default_factory=list)
@@ -67,6 +72,11 @@ def run(options: Options) -> int:
         raise UnitError(f"--jobs must be >= 1; got {options.jobs}.")
     if options.output.is_file():
         raise FormatError(f"-o {options.output}: a prepared set needs a folder, this is a file.")
+    _refuse_other_modes(options)
+    if options.mode == "bodies":
+        from eventhpe.cli.prepare_bodies import run_bodies
+
+        return run_bodies(options)
     settings = _settings(options)
     total = len(options.only) or len(find_movements(options.root))
     with progress_bar(total, "preparing") as step:
@@ -85,10 +95,30 @@ def run(options: Options) -> int:
     return 2 if counts["failed"] else 0
 
 
+_OF_BODIES = ("cameras", "fit_hz")
+_OF_FRAMES = (
+    "windows", "events", "window_us", "voxel_bins", "label_k", "keep_first_record",
+    "drop_trailing_empty_frame", "min_events", "official_dtype",
+)  # fmt: skip
+
+
+def _refuse_other_modes(options: Options) -> None:
+    """Options that the mode would pass over in silence are an error."""
+    from eventhpe.errors import FormatError
+
+    bodies = options.mode == "bodies"
+    defaults = {f.name: f.default for f in fields(Options)}
+    for name in _OF_FRAMES if bodies else _OF_BODIES:
+        if getattr(options, name) != defaults[name]:
+            where = "the modes that make frames, not with" if bodies else "--mode bodies, not"
+            raise FormatError(f"--{name.replace('_', '-')} goes with {where} {options.mode}.")
+
+
 def _settings(options: Options) -> DHP19Settings:
     """The mode's settings with what was asked for."""
     from eventhpe.data.dhp19_settings import settings_of
 
+    assert options.mode != "bodies"
     changes: dict[str, object] = {
         "windows": options.windows, "events_per_frame": options.events, "window_us": options.window_us,
         "voxel_bins": options.voxel_bins, "label_k": options.label_k, "min_events": options.min_events,

@@ -9,25 +9,31 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from eventhpe.data.streaming import StreamConfig
-    from eventhpe.training.run import TrainResult
+    from eventhpe.training.loop import TrainResult
 
-HELP = "train FlowNet, ShapeNet or the CNN of DHP19"
+HELP = "train FlowNet, ShapeNet, the pose systems or the CNN of DHP19"
 
 
 @dataclass(frozen=True)
 class Options:
     """Options of `eventhpe train`."""
 
-    system: Literal["flownet", "shapenet", "cnn"]
-    """What to train."""
+    system: Literal[
+        "flownet", "shapenet", "cnn", "heatmap", "integral", "regression", "simdr", "volumetric", "hemlets",
+        "posh", "swahr", "hsjp",
+    ]  # fmt: skip
+    """What to train; `eventhpe systems` says what each is for."""
     data: str = field(kw_only=True)
     """synthetic:FOLDER of recordings from `eventhpe simulate`, or stream:PRESET (stream:lab, stream:wild) to
-    generate recordings while training runs, or mmhpsd:ROOT in one of its layouts; for the CNN, dhp19:FOLDER
-    from `eventhpe prepare dhp19`."""
+    generate recordings while training runs, or mmhpsd:ROOT in one of its layouts, or dhp19:FOLDER from
+    `eventhpe prepare dhp19 --mode bodies` (FlowNet with --objective contrast: it has no gray images); for the
+    CNN, dhp19:FOLDER of frames from `eventhpe prepare dhp19`, which heads learn from as well. HSJP needs no
+    labels: recordings:FOLDER of files of any format."""
     output: Path = Path("runs/train")
     """Folder for checkpoints, logs and weights; the same command goes on where it stopped."""
     val_data: str | None = None
-    """synthetic:FOLDER of validation data."""
+    """synthetic:FOLDER of validation data; mmhpsd:ROOT or dhp19:FOLDER to hold out their validation
+    subjects."""
     motions: Path | None = None
     """Stream: folder of BVH and AMASS clips to draw from, besides the procedural movements."""
     settings: Path | None = None
@@ -49,7 +55,7 @@ class Options:
     coherence: float = 0.1
     """ShapeNet: weight of the flow-coherence loss; 0 switches it off."""
     steps: int = 2000
-    """Optimiser steps of FlowNet and ShapeNet."""
+    """Optimiser steps; the CNN counts --epochs."""
     epochs: float = 20.0
     """CNN: passes over the frames of both front views."""
     sigma: float = 2.0
@@ -57,7 +63,7 @@ class Options:
     hold_out: bool = True
     """CNN: validate on S10 to S12 and train on S1 to S9; else train on S1 to S12."""
     batch_size: int = 8
-    """Windows (FlowNet), clips (ShapeNet) or frames (CNN) per step."""
+    """Windows (FlowNet), clips (ShapeNet), frames (CNN), crops or images per step."""
     num_windows: int = 12
     """ShapeNet: windows per clip."""
     lr: float = 1e-3
@@ -66,6 +72,32 @@ class Options:
     """Channels of the first layer."""
     size_px: int = 128
     """Side of the square input."""
+    encoder: Literal["resnet18", "resnet50"] = "resnet18"
+    """Pose systems: the encoder."""
+    skeleton: Literal["dhp19", "dhp19_15", "smpl24"] | None = None
+    """Pose systems: joints to learn; by default dhp19_15, for PoSh smpl24."""
+    head_options: tuple[str, ...] = ()
+    """Heads and PoSh: NAME=VALUE words, such as k=3 sigma=6 (docs/systems/simdr.md)."""
+    weak_share: float = 0.0
+    """Heads: share of the poses that keep joints in the image and depth orders only."""
+    num_labelled: int = 0
+    """Heads: learn from so many labelled poses only; 0 = all."""
+    min_events: int = 0
+    """Heads and PoSh: leave out windows with fewer events of the person, who stands still in them."""
+    pretrained: Path | None = None
+    """Heads: weights of `eventhpe train hsjp` to begin with."""
+    transfer: Literal["encoder", "all_but_last"] = "encoder"
+    """Heads: what to take of them."""
+    hemlets: Path | None = None
+    """PoSh: weights of `eventhpe train hemlets` to stand on; without them it learns HEMlets first."""
+    inputs: Literal["full", "joints", "pooled"] = "full"
+    """PoSh: what the regressor sees: joints and part features, joints alone, or the encoder alone."""
+    later: float = 1.0
+    """PoSh: factor on the step sizes of its later stages, for short trainings."""
+    arm: Literal["mse", "sahr", "wahr", "swahr"] = "swahr"
+    """SWAHR: adapt the scale of heatmaps, their weights, both, or neither."""
+    image_size: tuple[int, int] = (192, 256)
+    """SWAHR: height and width to which images are fitted, multiples of 32."""
     seed: int = 1
     """Seed of weights and draws."""
     workers: int = 1
@@ -78,7 +110,12 @@ class Options:
 
 def run(options: Options) -> int:
     """Train and say where the weights are."""
-    result = _train_cnn(options) if options.system == "cnn" else _train(options)
+    from eventhpe.cli.train_pose import POSE_SYSTEMS, train_pose_system
+
+    if options.system in POSE_SYSTEMS:
+        result = train_pose_system(options)
+    else:
+        result = _train_cnn(options) if options.system == "cnn" else _train(options)
     for name, value in sorted(result.metrics.items()):
         print(f"{name:32s} {value:10.4f}")
     print(f"{'finished' if result.finished else 'stopped early, the same command goes on'}: {result.weights}")
@@ -89,7 +126,8 @@ def _train(options: Options) -> TrainResult:
     from eventhpe.flownet.network import FlowNetConfig
     from eventhpe.shapenet.losses import ShapeLossWeights
     from eventhpe.shapenet.state import ShapeNetConfig
-    from eventhpe.training.run import TrainConfig, train_flownet, train_shapenet
+    from eventhpe.training.loop import TrainConfig
+    from eventhpe.training.run import train_flownet, train_shapenet
     from eventhpe.weights.files import shipped
 
     config = TrainConfig(
@@ -103,7 +141,7 @@ def _train(options: Options) -> TrainResult:
         workers=options.workers,
         precision=options.precision,
         val_data=validation_folder(options),
-        source="mmhpsd" if options.data.startswith("mmhpsd:") else "synthetic",
+        source=data_source(options.data),
         max_minutes=options.max_minutes,
         command=" ".join(["eventhpe", *sys.argv[1:]]),
     )
@@ -154,6 +192,12 @@ def _train_cnn(options: Options) -> TrainResult:
     )
 
 
+def data_source(data: str) -> Literal["synthetic", "mmhpsd", "dhp19"]:
+    """What the folder of --data holds."""
+    kind = data.partition(":")[0]
+    return "mmhpsd" if kind == "mmhpsd" else "dhp19" if kind == "dhp19" else "synthetic"
+
+
 def training_data(options: Options) -> Path | StreamConfig:
     """Folder or stream that --data names.
 
@@ -172,6 +216,8 @@ def training_data(options: Options) -> Path | StreamConfig:
         for name in ("motions", "settings", "stream_cache", "stream_groups"):
             if getattr(options, name):
                 raise FormatError(f"--{name.replace('_', '-')} goes with --data stream:PRESET only.")
+        if colon and kind == "dhp19" and preset:
+            return Path(preset)
         return synthetic_folder(options.data, or_stream=True)
     generator = preset_config(preset)
     if options.settings is not None:
@@ -182,7 +228,8 @@ def training_data(options: Options) -> Path | StreamConfig:
 
 
 def validation_folder(options: Options) -> Path | None:
-    """Folder that --val-data names; with MMHPSD its root again, of which the validation subjects are taken.
+    """Folder that --val-data names; with MMHPSD and DHP19 the folder again, of which the validation subjects
+    are taken.
 
     Raises:
         FormatError: another kind of data than --data.
@@ -194,6 +241,13 @@ def validation_folder(options: Options) -> Path | None:
     if options.data.startswith("mmhpsd:"):
         if not options.val_data.startswith("mmhpsd:"):
             raise FormatError(f"--val-data must be mmhpsd:ROOT, as --data is; got {options.val_data!r}.")
+        return Path(options.val_data.partition(":")[2])
+    if options.data.startswith("dhp19:"):
+        if not options.val_data.startswith("dhp19:") or options.val_data == "dhp19:":
+            raise FormatError(
+                f"--val-data must be dhp19:FOLDER, as --data is; S10 to S12 are then held out. Got "
+                f"{options.val_data!r}."
+            )
         return Path(options.val_data.partition(":")[2])
     return synthetic_folder(options.val_data)
 
@@ -209,7 +263,7 @@ def synthetic_folder(data: str, *, or_stream: bool = False) -> Path:
     kind, colon, path = data.partition(":")
     if not colon or kind != "synthetic":
         option = (
-            "--data must be synthetic:FOLDER, stream:PRESET or mmhpsd:ROOT"
+            "--data must be synthetic:FOLDER, stream:PRESET, mmhpsd:ROOT or dhp19:FOLDER"
             if or_stream
             else "--val-data must be synthetic:FOLDER"
         )

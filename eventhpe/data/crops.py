@@ -48,6 +48,17 @@ class SquareCrop:
             [(u - camera.K[0, 2]) / fx, (v - camera.K[1, 2]) / fy, self.side / (fx + fy)], dtype=np.float32
         )
 
+    def place(self, uv: NDArray[np.floating], out_px: int) -> NDArray[np.float64]:
+        """(*, 2) pixels of the image to pixels of the crop resized to `out_px`, both with centres at
+        integers."""
+        corner = np.array([self.left, self.top])
+        return np.asarray((uv + 0.5 - corner) * (out_px / self.side) - 0.5, np.float64)
+
+    def back(self, uv: NDArray[np.floating], out_px: int) -> NDArray[np.float64]:
+        """The inverse of `place`: (*, 2) pixels of the resized crop to pixels of the image."""
+        corner = np.array([self.left, self.top])
+        return np.asarray((uv + 0.5) * (self.side / out_px) + corner - 0.5, np.float64)
+
     def cut_image(self, image: NDArray[np.uint8], out_px: int) -> NDArray[np.uint8]:
         """(H, W) image to (out_px, out_px); what lies outside the image repeats its border."""
         s = out_px / self.side

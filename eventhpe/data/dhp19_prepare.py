@@ -129,7 +129,7 @@ def _prepare(unit: PrepareUnit, begin: float) -> PrepareOutcome:
         faults = (
             *fault_texts(frames.survey),
             *label_faults(frames.xyz_mm, unit.arms),
-            *_coverage_faults(frames),
+            *coverage_faults(frames),
         )
         cameras = _CAMERAS if len(unit.names) == 1 else 1
         shape: tuple[int, ...] = (*DHP19_SIZE, cameras)
@@ -156,7 +156,7 @@ def _prepare(unit: PrepareUnit, begin: float) -> PrepareOutcome:
         )  # fmt: skip
 
 
-def _coverage_faults(frames: MovementFrames) -> tuple[str, ...]:
+def coverage_faults(frames: MovementFrames) -> tuple[str, ...]:
     """Markers that end long before the events, or begin before they do."""
     end_us = frames.window.start_us + MARKER_STEP_US * len(frames.xyz_mm)
     early = (frames.window.stop_us - end_us) * 1e-6
@@ -193,7 +193,7 @@ def prepare_dhp19(
     """
     output, settings = Path(output), settings or DHP19Settings()
     movements = find_movements(root)
-    chosen, dropped = _named(movements, only, "only"), _named(movements, drop, "drop")
+    chosen, dropped = named_movements(movements, only, "only"), named_movements(movements, drop, "drop")
     work = [m for m in movements if not chosen or m.name in chosen]
     output.mkdir(parents=True, exist_ok=True)
     report = output / REPORT_NAME
@@ -223,7 +223,12 @@ def prepare_dhp19(
     return outcomes
 
 
-def _named(movements: Sequence[DHP19Movement], names: Iterable[str], what: str) -> set[str]:
+def named_movements(movements: Sequence[DHP19Movement], names: Iterable[str], what: str) -> set[str]:
+    """Names as S1_1_1, as a set.
+
+    Raises:
+        FormatError: there is no such recording; `what` says which option named it.
+    """
     names, known = set(names), {m.name for m in movements}
     if absent := sorted(names - known):
         raise FormatError(

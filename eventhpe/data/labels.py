@@ -1,4 +1,5 @@
-"""Labels of a synthetic recording, stored in the group `labels` of the canonical event file.
+"""Labels of a recording, stored in the group `labels` of the canonical event file: truth of a synthetic one,
+or bodies fitted to markers (data/dhp19_bodies.py).
 
 Layout (schema 2): `t_us` (K,), `camera/` with K, dist, R_world_to_cam, t_world_to_cam (at rest) and, when the
 camera moves, `track_R` (K, 3, 3) and `track_t` (K, 3); `people/<i>/` for each person. The dense labels beside
@@ -43,6 +44,8 @@ class Labels:
         unknown.
         track: (K, 3, 3) and (K, 3) world to camera at every label time, for a camera that moves; else None.
         offsets: (V,) float32 metres of loose clothes along the resting normals; None = tight.
+        valid: (K,) bool, whether a body may be trained on and scored; None = all. Bodies that were fitted
+        are not valid everywhere.
     """
 
     t_us: NDArray[np.int64]
@@ -56,6 +59,7 @@ class Labels:
     markers_visible: NDArray[np.bool_] | None = None
     track: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
     offsets: NDArray[np.float32] | None = None
+    valid: NDArray[np.bool_] | None = None
 
     @property
     def step_us(self) -> int:
@@ -66,6 +70,16 @@ class Labels:
         """Label index for times that lie on the label grid (nearest; clipped to the ends)."""
         k = np.rint((np.asarray(t_us) - self.t_us[0]) / self.step_us).astype(int)
         return np.clip(k, 0, len(self.t_us) - 1)
+
+    def clip_starts(self, span: int) -> NDArray[np.int64]:
+        """Labels k from which k .. k + span are all there and valid."""
+        K = len(self.t_us)
+        if span >= K:
+            return np.zeros(0, np.int64)
+        if self.valid is None:
+            return np.arange(K - span, dtype=np.int64)
+        bad = np.concatenate([[0], np.cumsum(~self.valid)])
+        return np.flatnonzero(bad[span + 1 :] == bad[: K - span]).astype(np.int64)
 
     def to_world(self, xyz_camera: NDArray[np.floating]) -> NDArray[np.float64]:
         """(K, N, 3) camera-frame positions at the label times to the Y-up world, metres."""
@@ -81,6 +95,7 @@ _OPTIONAL: dict[str, type] = {
     "markers2d": np.float32,
     "markers_visible": bool,
     "offsets": np.float32,
+    "valid": bool,
 }
 
 
@@ -127,7 +142,7 @@ def num_people(path: str | Path) -> int:
 
 
 def read_labels(path: str | Path, person: int = 0) -> Labels:
-    """Read the labels of one person of a recording made by `eventhpe simulate`.
+    """Read the labels of one person of a recording made by `eventhpe simulate`, or with fitted bodies.
 
     Raises:
         FormatError: the file holds no labels, or of another version, or fewer people.
@@ -192,7 +207,8 @@ def _opened(path: Path) -> Iterator[h5py.Group]:
         with h5py.File(path, "r", locking=False) as file:
             if "labels" not in file:
                 raise FormatError(
-                    f"{path}: no labels in this recording; only files from `eventhpe simulate` carry them."
+                    f"{path}: no labels in this recording; only files from `eventhpe simulate` and `eventhpe "
+                    "prepare dhp19 --mode bodies` carry them."
                 )
             group = file["labels"]
             version = int(group.attrs.get("schema_version", 0))

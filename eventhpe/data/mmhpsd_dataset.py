@@ -9,9 +9,10 @@ Every sample is drawn from (seed, index) alone, so the order and the bytes are t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,10 @@ from eventhpe.events.types import Events
 from eventhpe.geometry.rotation import rotvec_to_rotmat
 
 WHOLE_IMAGE = SquareCrop(0.0, 0.0, float(MMHPSD_SIZE[1]))
+
+WINDOW_FRAMES: Mapping[str, int] = MappingProxyType({"binary": 2, "counts": 1})
+"""Gray intervals of a network's window by its input: two as published; single events allow one, which is
+nearest to the 50 ms of our own recordings."""
 
 FLOW_GAP_FRAMES = 2
 """Frames between the images of a FlowNet pair; EventHPE's training draws 1 to 4 times as many."""
@@ -202,7 +207,7 @@ class MMHPSDPairs(Dataset[FlowPair]):
         events, crop = clip_events(place, s.kind), WHOLE_IMAGE
         if s.augment:
             events, crop = jitter_events(events, rng), _random_square(rng)
-        frames = _step_frames(events, crop, place, 0, s.size_px, s.kind)
+        frames = step_input(events, crop, place, 0, s.size_px, s.kind)
         images = [crop.cut_image(sequence.image(k), s.size_px) for k in (start, start + gap)]
         S = s.size_px
         return FlowPair(
@@ -278,7 +283,7 @@ def make_clip(
         events: of `clip_events`, perhaps changed.
         crops: square of every step.
     """
-    frames = [_step_frames(events, crop, place, k, size_px, kind) for k, crop in enumerate(crops)]
+    frames = [step_input(events, crop, place, k, size_px, kind) for k, crop in enumerate(crops)]
     p = poses.params
     arrays = (
         np.stack(frames),
@@ -291,7 +296,7 @@ def make_clip(
     return Clip(*(torch.from_numpy(np.array(a, np.float32)) for a in arrays))
 
 
-def _step_frames(
+def step_input(
     events: Events, crop: SquareCrop, place: ClipPlace, k: int, size_px: int, kind: str
 ) -> np.ndarray:
     """(8, S, S) input of step k."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -47,9 +48,10 @@ class FlowPair(NamedTuple):
     valid: Tensor
 
 
-T = TypeVar("T", "Clip", "FlowPair")
+T = TypeVar("T", bound=tuple[Tensor, ...])
 
 
 def collate(samples: list[T]) -> T:
-    """Stack samples of one kind along a new first axis."""
-    return type(samples[0])(*(torch.stack(values) for values in zip(*samples, strict=True)))
+    """Stack samples of one kind, a NamedTuple of tensors, along a new first axis."""
+    make: Callable[..., T] = type(samples[0])
+    return make(*(torch.stack(values) for values in zip(*samples, strict=True)))

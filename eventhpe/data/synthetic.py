@@ -1,14 +1,16 @@
-"""Training data from a folder of generated recordings.
+"""Training data from recordings of ours with labels: generated ones, or real ones with fitted bodies.
 
 Every sample is drawn from (seed, index) alone, so the order and the bytes are the same at any worker count.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from eventhpe.data.augment import jitter_events, mirror_clip, random_crop
@@ -35,6 +37,11 @@ def list_recordings(folder: str | Path) -> list[Path]:
             f"{folder}: no .h5 recordings there. Make some: eventhpe simulate --n 20 --seed 1 -o {folder}"
         )
     return paths
+
+
+def _paths(recordings: str | Path | Sequence[Path]) -> list[Path]:
+    """Of a folder, or those that were chosen already."""
+    return list_recordings(recordings) if isinstance(recordings, str | Path) else list(recordings)
 
 
 class _Recordings:
@@ -75,7 +82,7 @@ class ClipDataset(Dataset[Clip]):
     """Clips of T windows for ShapeNet.
 
     Args:
-        folder: folder of recordings made by `eventhpe simulate`.
+        folder: folder of recordings made by `eventhpe simulate`, or the recordings themselves.
         length: samples in one pass.
         num_windows: T.
         size_px: S, side of the network input.
@@ -88,7 +95,7 @@ class ClipDataset(Dataset[Clip]):
 
     def __init__(
         self,
-        folder: str | Path,
+        folder: str | Path | Sequence[Path],
         *,
         length: int,
         num_windows: int,
@@ -99,7 +106,7 @@ class ClipDataset(Dataset[Clip]):
         rest_pelvis_x: float = 0.0,
         steady_crop: bool = False,
     ) -> None:
-        self.paths = list_recordings(folder)
+        self.paths = _paths(folder)
         self.length, self.num_windows, self.size_px = length, num_windows, size_px
         self.kind, self.seed, self.augment, self.rest_pelvis_x = kind, seed, augment, rest_pelvis_x
         self.steady_crop = steady_crop
@@ -119,19 +126,11 @@ class ClipDataset(Dataset[Clip]):
             raise IndexError(index)
         rng = np.random.default_rng([self.seed, self.offset + index])
         path = self.paths[int(rng.integers(len(self.paths)))]
-        recording, people = self._recordings[path]
-        labels = _draw_person(people, rng)
-        if WINDOW_US % labels.step_us:
-            raise FormatError(
-                f"{path}: labels every {labels.step_us} us do not meet windows of {WINDOW_US // 1000} ms; "
-                "simulate with a label step that divides it."
-            )
+        recording, labels, starts = self._startable(path, rng)
+        if not len(starts):  # no run of valid bodies in this one is long enough
+            path, recording, labels, starts = self._another(rng)
         stride = WINDOW_US // labels.step_us
-        span = self.num_windows * stride
-        last = len(labels.t_us) - 1 - span
-        if last < 0:
-            raise FormatError(f"{path}: shorter than {self.num_windows} windows of {WINDOW_US // 1000} ms.")
-        start = int(rng.integers(0, last + 1))
+        start = int(starts[int(rng.integers(0, len(starts)))])
         ks = start + np.arange(self.num_windows + 1) * stride
         t = labels.t_us[ks]
         events = recording.read(recording.index_at(int(t[0])), recording.index_at(int(t[-1])))
@@ -160,6 +159,31 @@ class ClipDataset(Dataset[Clip]):
             clip = mirror_clip(clip, self.rest_pelvis_x)
         return clip
 
+    def _startable(self, path: Path, rng: np.random.Generator) -> tuple[Recording, Labels, NDArray[np.int64]]:
+        """A recording, one of its people, and the labels at which a clip can start."""
+        recording, people = self._recordings[path]
+        labels = _draw_person(people, rng)
+        if WINDOW_US % labels.step_us:
+            raise FormatError(
+                f"{path}: labels every {labels.step_us} us do not meet windows of {WINDOW_US // 1000} ms; "
+                "simulate with a label step that divides it."
+            )
+        starts = labels.clip_starts(self.num_windows * (WINDOW_US // labels.step_us))
+        if not len(starts) and labels.valid is None:
+            raise FormatError(f"{path}: shorter than {self.num_windows} windows of {WINDOW_US // 1000} ms.")
+        return recording, labels, starts
+
+    def _another(self, rng: np.random.Generator) -> tuple[Path, Recording, Labels, NDArray[np.int64]]:
+        """The next recording, in a drawn order, that holds a clip."""
+        for k in rng.permutation(len(self.paths)):
+            found = self._startable(self.paths[k], rng)
+            if len(found[2]):
+                return self.paths[k], *found
+        raise FormatError(
+            f"{self.paths[0].parent}: no recording has {self.num_windows} windows of {WINDOW_US // 1000} ms "
+            "in a row with valid bodies; take fewer windows, or see what `prepare` says of the fits."
+        )
+
 
 class FlowDataset(Dataset[FlowPair]):
     """Windows with gray images at both ends for FlowNet; true flow where the recordings carry it.
@@ -169,7 +193,7 @@ class FlowDataset(Dataset[FlowPair]):
 
     def __init__(
         self,
-        folder: str | Path,
+        folder: str | Path | Sequence[Path],
         *,
         length: int,
         size_px: int,
@@ -177,7 +201,7 @@ class FlowDataset(Dataset[FlowPair]):
         seed: int = 0,
         augment: bool = True,
     ) -> None:
-        self.paths = list_recordings(folder)
+        self.paths = _paths(folder)
         self.length, self.size_px, self.kind, self.seed, self.augment = length, size_px, kind, seed, augment
         self.offset = 0
         """Added to every index, to go on where an earlier run stopped."""

@@ -34,13 +34,33 @@ def window_frames(
 
     Returns:
         (8, S, S) float32 in [0, 1].
+
+    Raises:
+        ShapeError: another kind.
     """
+    return rectangle_frames(
+        events, crop, t0_us=t0_us, t1_us=t1_us, out_px=out_px, size=(out_px, out_px), kind=kind
+    )
+
+
+def rectangle_frames(
+    events: Events,
+    crop: SquareCrop,
+    *,
+    t0_us: int,
+    t1_us: int,
+    out_px: int,
+    size: tuple[int, int],
+    kind: str = "counts",
+) -> NDArray[np.float32]:
+    """As `window_frames`, of the upper left (H, W) part of the S x S input: (8, H, W)."""
     events = events.between(t0_us, t1_us)
-    square = (crop.left, crop.top, crop.side)
+    square, (H, W) = (crop.left, crop.top, crop.side), size
     if kind == "counts":
-        return compress_counts(_cut(crop_counts, events, t0_us, t1_us, square, out_px, 4))
+        counts = _cut(crop_counts, events, t0_us, t1_us, square, out_px, 4)[:, :H, :W]
+        return compress_counts(counts)
     if kind == "binary":
-        return _cut(crop_binary, events, t0_us, t1_us, square, out_px, NUM_CHANNELS)
+        return _cut(crop_binary, events, t0_us, t1_us, square, out_px, NUM_CHANNELS)[:, :H, :W]
     raise ShapeError(f"kind must be one of {', '.join(INPUT_KINDS)}; got {kind!r}.")
 
 

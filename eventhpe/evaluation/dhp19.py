@@ -151,19 +151,20 @@ def score_pixels(
     if truth.ndim != 3 or truth.shape[-1] != 3 or pixels.shape != expected:
         raise ShapeError(f"pixels must be {expected} for labels {truth.shape}; got {pixels.shape}.")
     px = np.linalg.norm(pixels - _label_pixels(truth, width), axis=-1)
-    points = triangulate_front(pixels)
+    return RecordingErrors(name, px, errors_3d(triangulate_front(pixels), truth))
+
+
+def errors_3d(points_mm: Array, truth_mm: Array) -> dict[str, Array]:
+    """Mode of MODES_3D -> (N, J) millimetres, of joints (N, J, 3); NaN where either is missing."""
     hips = list(HIPS)
-    return RecordingErrors(
-        name,
-        px,
-        {
-            "absolute": _distance(points, truth),
-            "root_relative": _distance(
-                points - points[:, hips].mean(1, keepdims=True), truth - truth[:, hips].mean(1, keepdims=True)
-            ),
-            "procrustes": _procrustes(points, truth),
-        },
-    )
+    return {
+        "absolute": _distance(points_mm, truth_mm),
+        "root_relative": _distance(
+            points_mm - points_mm[:, hips].mean(1, keepdims=True),
+            truth_mm - truth_mm[:, hips].mean(1, keepdims=True),
+        ),
+        "procrustes": _procrustes(points_mm, truth_mm),
+    }
 
 
 def triangulate_front(uv: ArrayLike) -> Array:

@@ -29,7 +29,7 @@ from eventhpe.evaluation.dhp19_averages import (
     break_down,
     drop_frames,
 )
-from eventhpe.evaluation.dhp19_published import PUBLISHED
+from eventhpe.evaluation.dhp19_published import PUBLISHED, Published
 from eventhpe.shapenet.heads.dhp19_cnn import DHP19_CNN_SIZE, DHP19CNN, multiply_adds
 
 INSTANT = "every frame by itself"
@@ -77,11 +77,17 @@ class DHP19Report:
         rows: method -> metric of METRICS -> mean and interval.
         details: method -> "subject", "session", "movement", "joint" -> group -> metric -> mean over frames.
         conditions: what the numbers depend on, ready for JSON.
+        notes: the same for people, a line each.
+        primary: the method whose details stand in the text.
+        published: rows of others to stand beside ours.
     """
 
     rows: dict[str, dict[str, Cell]]
     details: dict[str, dict[str, dict[str, dict[str, float]]]]
     conditions: dict[str, Any]
+    notes: tuple[str, ...]
+    primary: str = INSTANT
+    published: tuple[Published, ...] = PUBLISHED
 
     def as_dict(self) -> dict[str, Any]:
         """Ready for JSON; unknown numbers are None."""
@@ -92,7 +98,7 @@ class DHP19Report:
                 "metrics": list(METRICS),
                 "table": {m: {k: asdict(c) for k, c in cells.items()} for m, cells in self.rows.items()},
                 "details": self.details,
-                "published, not measured here": [asdict(p) for p in PUBLISHED],
+                "published, not measured here": [asdict(p) for p in self.published],
             }
         )
 
@@ -147,7 +153,7 @@ def evaluate_dhp19(
         "ms_per_frame_with_reading": round(1000 * seconds / max(frames, 1), 2),
         "device": str(device),
     }
-    return DHP19Report(rows, details, conditions)
+    return DHP19Report(rows, details, conditions, _cnn_notes(rows, conditions))
 
 
 def chosen_recordings(prepared: PreparedDHP19, protocol: DHP19Protocol) -> list[PreparedRecording]:
@@ -193,7 +199,7 @@ def main_table(report: DHP19Report, *, digits: int = 2) -> tuple[list[str], list
         ]
         for method, cells in report.rows.items()
     ]
-    for p in PUBLISHED:
+    for p in report.published:
         name = f"published: {p.method} ({p.source}{'' if p.comparable else ', other protocol'})"
         cells = ["-" if v is None else f"{v:.{digits}f}" for v in (*p.px, p.mm, None, None)]
         rows.append([name, *cells])
@@ -201,37 +207,38 @@ def main_table(report: DHP19Report, *, digits: int = 2) -> tuple[list[str], list
 
 
 def detail_table(
-    report: DHP19Report, by: str, *, method: str = INSTANT, digits: int = 2
+    report: DHP19Report, by: str, *, method: str | None = None, digits: int = 2
 ) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of one breakdown: by "subject", "session", "movement" or "joint"."""
+    """Header and rows of one breakdown: by "subject", "session", "movement" or "joint"; of the primary method
+    unless another is named."""
     rows = [
         [group, *("-" if math.isnan(v) else f"{v:.{digits}f}" for v in values.values())]
-        for group, values in report.details[method][by].items()
+        for group, values in report.details[method or report.primary][by].items()
     ]
     return [by, *METRICS], rows
 
 
-def conditions_text(report: DHP19Report) -> list[str]:
+def _cnn_notes(rows: dict[str, dict[str, Cell]], conditions: dict[str, Any]) -> tuple[str, ...]:
     """What a reader must know to compare these numbers, a line each."""
-    c, rows = report.conditions, report.rows[INSTANT]
-    return [
+    c = conditions
+    return (
         f"{c['recordings']} recordings of {', '.join(f'S{s}' for s in c['subjects'])}, "
         f"{c['frames_with_labels']} frames with labels of {c['frames']} ({c['windows']}); "
         f"left out: {', '.join(c['drop']) or 'none'}"
         + (", and the last frame of each" if c["drop_last"] else ""),
         f"cameras 2 and 3, labels cut to pixels in {c['width']} x 260; averaged "
         f"{c['average'].replace('_', ' ')}; 95 % bootstrap intervals in brackets",
-        f"mm: absolute, two rays; root-relative (mid-hip) on the {rows['root_relative_mm'].frames} frames "
-        "with both hips; Procrustes: after a similarity per frame",
+        f"mm: absolute, two rays; root-relative (mid-hip) on the {rows[INSTANT]['root_relative_mm'].frames} "
+        "frames with both hips; Procrustes: after a similarity per frame",
         f"{c['parameters']:,} parameters, {c['gmac_per_view']:.2f} GMAC per view; "
         f"{c['ms_per_frame_with_reading']:.1f} ms per frame of two views with reading, on {c['device']}",
         "published: numbers of others under their own conditions, not measured here",
-    ]
+    )
 
 
 def report_text(report: DHP19Report) -> str:
     """The main table, what it depends on, and the error by subject, session and joint, as plain text."""
-    parts = [_text_table(*main_table(report)), "\n".join(conditions_text(report))]
+    parts = [_text_table(*main_table(report)), "\n".join(report.notes)]
     parts += [_text_table(*detail_table(report, by)) for by in ("subject", "session", "joint")]
     return "\n\n".join(parts)
 
@@ -239,12 +246,13 @@ def report_text(report: DHP19Report) -> str:
 def markdown(report: DHP19Report) -> str:
     """The whole report as a Markdown page."""
     parts = ["# DHP19", _markdown_table(*main_table(report))]
-    parts.append("\n".join(f"- {line}" for line in conditions_text(report)))
-    published = [[p.method, p.source, p.conditions] for p in PUBLISHED]
-    parts += [
-        "## Conditions of the published rows",
-        _markdown_table(["method", "source", "conditions"], published),
-    ]
+    parts.append("\n".join(f"- {line}" for line in report.notes))
+    if report.published:
+        published = [[p.method, p.source, p.conditions] for p in report.published]
+        parts += [
+            "## Conditions of the published rows",
+            _markdown_table(["method", "source", "conditions"], published),
+        ]
     for method in report.details:
         for by in report.details[method]:
             parts += [f"## {method}, by {by}", _markdown_table(*detail_table(report, by, method=method))]
@@ -266,7 +274,7 @@ def comma_separated(report: DHP19Report) -> str:
             for group, values in groups.items():
                 for metric, value in values.items():
                     writer.writerow([method, by, group, metric, _number(value), "", "", ""])
-    for p in PUBLISHED:
+    for p in report.published:
         for metric, given in zip(METRICS, (*p.px, p.mm), strict=False):
             if given is not None:
                 writer.writerow([f"published: {p.method}", "all", "all", metric, _number(given), "", "", ""])

@@ -214,14 +214,27 @@ def aee(pred_flow: ArrayLike, true_flow: ArrayLike, *, valid: ArrayLike | None =
 
 
 def bootstrap_interval(
-    per_sequence: ArrayLike, *, level: float = 0.95, draws: int = 2000, seed: int = 0
+    per_sequence: ArrayLike,
+    *,
+    weights: ArrayLike | None = None,
+    level: float = 0.95,
+    draws: int = 2000,
+    seed: int = 0,
 ) -> tuple[float, float]:
-    """Confidence interval of the mean over sequences (S,), by drawing whole sequences with replacement."""
+    """Confidence interval of the mean over sequences (S,), by drawing whole sequences with replacement.
+
+    Args:
+        weights: (S,) positive, of the sequences in the mean, such as their numbers of frames.
+    """
     values = np.asarray(per_sequence, dtype=np.float64)
     if values.ndim != 1 or values.size == 0:
         raise ShapeError(f"per_sequence must be (S,) with S >= 1; got {values.shape}.")
+    w = np.ones_like(values) if weights is None else np.asarray(weights, dtype=np.float64)
+    if w.shape != values.shape or not (w > 0).all():
+        raise ShapeError(f"weights must be {values.shape} positive numbers; got {w.shape}.")
     picks = np.random.default_rng(seed).integers(0, values.size, (draws, values.size))
-    low, high = np.quantile(values[picks].mean(1), [(1 - level) / 2, (1 + level) / 2])
+    means = (values[picks] * w[picks]).sum(1) / w[picks].sum(1)
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from eventhpe.data.mmhpsd_sequence import MMHPSD_CAMERA, MMHPSD_FRAME_US
 from eventhpe.data.mmhpsd_stored import StoredPoses
 from eventhpe.errors import FormatError, MissingAssetError, ShapeError
 from eventhpe.evaluation import metrics
-from eventhpe.evaluation.tables import Scores, Table, average_scores
+from eventhpe.evaluation.tables import Scores
 
 METRICS = (
     "mpjpe_mm", "pel_mpjpe_mm", "pa_mpjpe_mm", "pckh50", "pck100", "pve_mm", "pel_pve_mm", "pa_pve_mm",
@@ -118,6 +118,7 @@ def evaluate_mmhpsd(
     protocol: MMHPSDProtocol,
     *,
     start: Start,
+    single_events: bool = False,
     on_sequence: Callable[[str, Scores], None] | None = None,
 ) -> dict[str, Scores]:
     """Score systems on every clip of a protocol.
@@ -128,13 +129,15 @@ def evaluate_mmhpsd(
         body: body model of the set, for joints and vertices of estimates; see `body_for`.
         protocol: see PROTOCOLS.
         start: what systems are told about the first frame.
+        single_events: a system reads the single events (layout B), so clips must have them.
         on_sequence: called with every sequence's scores.
     Returns:
         sequence -> method -> metric, the mean over all scored frames of its clips, and "frames", their
         number. Sequences without a whole clip are left out.
     Raises:
         MissingAssetError: no sequence of the split, no clip, or no body model.
-        FormatError: `start` is "image" and the set has no estimates from images (layout B).
+        FormatError: `start` is "image" and the set has no estimates from images (layout B), or single events
+            are asked of a set without them (layout A).
         ShapeError: an estimate is of another body model or length.
     """
     if body is None:
@@ -147,8 +150,14 @@ def evaluate_mmhpsd(
         num_steps=protocol.num_steps,
         step_frames=protocol.step_frames,
         disjoint=protocol.disjoint,
+        single_events=single_events,
         splits=protocol.splits,
     )
+    if not places and single_events and not any(s.interval_frames for s in data.sequences()):
+        raise FormatError(
+            f"{data.root}: holds event frames without polarity, but no single events; the fixed variant of "
+            "ShapeNet reads these. Evaluate on layout B, or weights of the parity variant."
+        )
     if not places:
         raise MissingAssetError(
             f"{data.root}: no clip of {protocol.num_steps} steps without gaps in the {protocol.split} split."
@@ -244,41 +253,6 @@ def hold_start(task: ClipTask) -> BodyParams:
         raise ShapeError("a start pose can only be held where one is given; got None.")
     T = task.place.num_steps
     return _each(task.start, lambda value: np.repeat(value[None], T, 0))
-
-
-def average_mmhpsd(results: Mapping[str, Scores], *, by: Literal["frame", "sequence"] = "frame") -> Table:
-    """Means with 95 % bootstrap intervals over sequences: method -> metric -> mean, low, high.
-
-    Args:
-        by: "frame" = all scored frames weigh the same, as published; "sequence" = all sequences do.
-    """
-    table = average_scores([_scored(scores) for scores in results.values()])
-    if by == "frame":
-        for method, row in table.items():
-            weights = np.array([scores[method]["frames"] for scores in results.values()])
-            for metric, cell in row.items():
-                values = np.array([scores[method][metric] for scores in results.values()])
-                there = np.isfinite(values)
-                if there.any():
-                    cell["mean"] = float(np.average(values[there], weights=weights[there]))
-    return table
-
-
-def report_mmhpsd(results: Mapping[str, Scores], protocol: MMHPSDProtocol, start: Start) -> dict[str, Any]:
-    """What `eventhpe evaluate` prints: conditions, table and scores of every sequence."""
-    return {
-        "protocol": f"mmhpsd {protocol.name}",
-        "start": start,
-        "conditions": protocol.describe(start),
-        "recordings": len(results),
-        "metrics": list(METRICS),
-        "table": average_mmhpsd(results),
-        "clips": {name: dict(scores) for name, scores in results.items()},
-    }
-
-
-def _scored(scores: Scores) -> Scores:
-    return {method: {metric: row[metric] for metric in METRICS} for method, row in scores.items()}
 
 
 def _start_of(place: ClipPlace, truth: StoredPoses, start: Start) -> BodyParams | None:

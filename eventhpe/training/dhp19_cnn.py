@@ -32,7 +32,7 @@ from eventhpe.data.dhp19_heatmaps import Border, decode_heatmaps, heatmap_target
 from eventhpe.data.dhp19_prepared import PreparedDHP19
 from eventhpe.errors import MissingAssetError, ShapeError
 from eventhpe.shapenet.heads.dhp19_cnn import DHP19CNN
-from eventhpe.training.run import TimeLimit, TrainResult
+from eventhpe.training.loop import TimeLimit, TrainResult
 from eventhpe.weights.dhp19_cnn import DHP19_CNN_SYSTEM, load_dhp19_cnn, save_dhp19_cnn
 from eventhpe.weights.files import WeightsCard, read_card
 

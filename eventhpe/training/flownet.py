@@ -71,8 +71,15 @@ class FlowNetModule(L.LightningModule):
         return total, terms
 
     def validation_step(self, pair: FlowPair, batch_idx: int) -> None:
-        """End-point error in crop pixels where the true flow is known and events fell, beside zero flow's."""
-        flow = self.network(pair.frames)[-1]
+        """End-point error in crop pixels where the true flow is known and events fell, beside zero flow's;
+        the objective where no true flow is known at all."""
+        flows = self.network(pair.frames)
+        if not pair.valid.any():
+            with torch.autocast(device_type=pair.frames.device.type, enabled=False):
+                total, _ = self._losses([f.float() for f in flows], pair)
+            self.log("val/total", total, batch_size=len(pair.frames))
+            return
+        flow = flows[-1]
         known = pair.valid * (pair.frames > 0).any(1)
         count = known.sum().clamp(min=1)
         self.log("val/epe_px", ((flow - pair.flow).norm(dim=1) * known).sum() / count, batch_size=len(flow))

@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -21,7 +22,11 @@ from torch import Tensor, nn
 
 from eventhpe.errors import FormatError, MissingAssetError, ShapeError
 from eventhpe.flownet.network import FlowNet, FlowNetConfig
+from eventhpe.shapenet.heads.pose_net import PoseNet, PoseNetConfig
+from eventhpe.shapenet.heads.swahr import SWAHRConfig, SWAHRNet
+from eventhpe.shapenet.hsjp import HSJPConfig, HSJPNet
 from eventhpe.shapenet.network import build_shapenet
+from eventhpe.shapenet.posh import PoShConfig, PoShNet
 from eventhpe.shapenet.state import ShapeNetConfig
 
 SCHEMA_VERSION = 1
@@ -30,13 +35,25 @@ SHIPPED_MAX_BYTES = 16 * 1024 * 1024
 
 _CARD_MAX_BYTES = 1024 * 1024
 
+_BUILDERS: Mapping[str, tuple[Any, Callable[[Any], nn.Module]]] = MappingProxyType(
+    {
+        "flownet": (FlowNetConfig, FlowNet),
+        "shapenet": (ShapeNetConfig, build_shapenet),
+        "pose": (PoseNetConfig, PoseNet),
+        "posh": (PoShConfig, PoShNet),
+        "swahr": (SWAHRConfig, SWAHRNet),
+        "hsjp": (HSJPConfig, HSJPNet),
+    }
+)
+"""System on a card -> its config, and what builds the network from it."""
+
 
 @dataclass(frozen=True)
 class WeightsCard:
     """What a weight file is.
 
     Attributes:
-        system: "flownet", "shapenet" or the name of another system's network.
+        system: "flownet", "shapenet", "pose" ... or the name of another system's network.
         config: the network's sizes, as its config's `to_json` gives them.
         data: what it was trained on.
         metrics: measured numbers by name.
@@ -195,15 +212,16 @@ def save_network(
     half: bool = False,
     max_bytes: int | None = None,
 ) -> WeightsCard:
-    """Save FlowNet, ShapeNet or EventTrackNet; the card's `system` and `config` come from the network."""
+    """Save a network that this package trains; the card's `system` and `config` come from the network.
+
+    Raises:
+        FormatError: another network.
+    """
     config = getattr(network, "config", None)
-    if isinstance(config, FlowNetConfig):
-        system = "flownet"
-    elif isinstance(config, ShapeNetConfig):
-        system = "shapenet"
-    else:
+    system = next((name for name, (kind, _) in _BUILDERS.items() if isinstance(config, kind)), None)
+    if system is None or config is None:
         raise FormatError(
-            f"save_network knows FlowNet and ShapeNet; got {type(network).__name__}. Use save_tensors."
+            f"save_network knows {', '.join(_BUILDERS)}; got {type(network).__name__}. Use save_tensors."
         )
     card = replace(card or WeightsCard(system=system, config={}), system=system, config=config.to_json())
     return save_tensors(path, network.state_dict(), card, half=half, max_bytes=max_bytes)
@@ -217,16 +235,11 @@ def load_network(path: str | Path) -> tuple[nn.Module, WeightsCard]:
         FormatError, ShapeError: the files do not fit each other or this version.
     """
     tensors, card = load_tensors(path)
-    network: nn.Module
+    if card.system not in _BUILDERS:
+        raise FormatError(f"{path}: system {card.system!r}; load_network builds {', '.join(_BUILDERS)}.")
+    kind, build = _BUILDERS[card.system]
     try:
-        if card.system == "flownet":
-            network = FlowNet(FlowNetConfig.from_json(card.config))
-        elif card.system == "shapenet":
-            network = build_shapenet(ShapeNetConfig.from_json(card.config))
-        else:
-            raise FormatError(
-                f"{path}: system {card.system!r}; load_network builds flownet and shapenet only."
-            )
+        network = build(kind.from_json(card.config))
     except (TypeError, ValueError, RuntimeError) as error:
         raise FormatError(f"{path}: the card's config builds no {card.system} ({error}).") from error
     load_into(network, tensors, where=str(path))

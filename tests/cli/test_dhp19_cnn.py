@@ -105,7 +105,7 @@ def test_wrong_words_of_evaluate(
         (["cnn", "--data", "synthetic:x"], "--data dhp19:FOLDER"),
         (["cnn", "--data", "dhp19:"], "--data dhp19:FOLDER"),
         (["cnn", "--data", "dhp19:x", "--val-data", "dhp19:y"], "--val-data dhp19:y"),
-        (["flownet", "--data", "dhp19:x"], "synthetic:FOLDER"),
+        (["flownet", "--data", "dhp19:x"], "DHP19 has none"),
         (["cnn", "--data", "dhp19:nowhere"], "expected S1_session1"),
     ],
 )

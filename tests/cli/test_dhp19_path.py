@@ -13,6 +13,10 @@ from eventhpe.cli.main import main
 from eventhpe.data.dhp19_cameras import world_to_dhp19
 from eventhpe.data.dhp19_prepared import PreparedDHP19
 from eventhpe.data.labels import read_labels
+from eventhpe.training import run
+from eventhpe.weights.files import read_card
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's advice on workers and logging intervals
 
 LIVELY = """
 ranges:
@@ -67,3 +71,76 @@ def test_the_network_trains_and_is_scored_on_an_unseen_subject(
     assert "S13" in told and "S1_" not in told, "the subject it was trained on is not scored"
     floor = next(row for name, row in report["table"].items() if name.startswith("floor"))
     assert floor["mm"]["mean"] < 15, "labels, cameras and triangulation belong together"
+
+
+SMALL = "--steps 2 --batch-size 2 --size-px 64 --width 8 --workers 0 --precision 32-true".split()
+
+
+@pytest.fixture(scope="module")
+def bodies(folder: Path) -> Path:
+    out = folder / "bodies"
+    assert main(["prepare", "dhp19", str(folder / "raw"), "-o", str(out), "--mode", "bodies"]) == 0
+    return out
+
+
+def test_bodies_are_fitted_to_the_markers(
+    bodies: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert {p.name for p in bodies.glob("*.h5")} == {f"S{s}_1_1_cam{c}.h5" for s in (1, 13) for c in (2, 3)}
+    for path in bodies.glob("*.h5"):
+        labels = read_labels(path)
+        channel = {2: 3, 3: 2}[int(path.stem[-1])]
+        truth = read_labels(folder / "raw" / "recordings" / f"{path.stem[:-5]}_ch{channel}.h5")
+        assert labels.markers2d is not None and truth.markers2d is not None and labels.valid is not None
+        k = truth.index(labels.t_us)
+        assert np.abs(labels.markers2d - truth.markers2d[k]).max() < 0.01, "pixels of the camera that saw it"
+        assert labels.valid.all()
+        off = np.linalg.norm(labels.joints3d - truth.joints3d[k], axis=-1)
+        assert off.mean() < 0.08, "a person that nobody has told the fit, from 13 points of half a second"
+    words = ["prepare", "dhp19", str(folder / "raw"), "-o", str(bodies), "--mode", "bodies"]
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert "S13: fitted 11 frames, 100.0% valid" in said and "(there already)" in said
+    assert "0 prepared, 2 there already, 0 left out, 0 failed" in said
+
+
+def test_flownet_and_shapenet_train_on_bodies_and_are_scored_on_markers(
+    bodies: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.set_num_threads(2)
+    monkeypatch.setattr(run, "PROBE_CLIPS", 8)
+    data, flow, shape = f"dhp19:{bodies}", tmp_path / "flow", tmp_path / "shape"
+    words = ["--objective", "contrast", "-o", str(flow)]
+    assert main(["train", "flownet", "--data", data, *SMALL, *words]) == 0
+    assert "train/contrast" in capsys.readouterr().out
+    clips = ["--num-windows", "3", "--flow-weights", str(flow / "flownet"), "-o", str(shape)]
+    assert main(["train", "shapenet", "--data", data, *SMALL, *clips]) == 0
+    assert f"finished: {shape / 'shapenet.safetensors'}" in capsys.readouterr().out
+    for card in (read_card(flow / "flownet"), read_card(shape / "shapenet")):
+        assert (card.data["source"], card.data["subjects"], card.data["recordings"]) == ("dhp19", [1], 2)
+    assert main(["train", "shapenet", "--data", data, "--val-data", data, *SMALL, *clips[:-1], "x"]) == 2
+    assert "no recording of S10, S11, S12; there are those of S1, S13" in capsys.readouterr().err
+
+    page = tmp_path / "dhp19.md"
+    weights = ["--weights", str(shape / "shapenet"), "--flow-weights", str(flow / "flownet")]
+    scored = ["evaluate", "dhp19", "--data", str(bodies), *weights]
+    assert main([*scored, "--start", "true", "--json", "-o", str(page)]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["conditions"]["subjects"] == [13] and report["conditions"]["frames"] == 2 * 10
+    assert list(report["table"]) == ["EventHPE", "start pose held", "mean pose", "floor: fitted body"]
+    mm = {method: cells["mm"]["mean"] for method, cells in report["table"].items()}
+    assert mm["floor: fitted body"] < mm["start pose held"] < mm["mean pose"]
+    assert page.read_text().startswith("# DHP19")
+
+    assert main([*scored, "--subjects", "1", "--average", "per_recording"]) == 0
+    said = capsys.readouterr()
+    assert "trained on S1, which is tested here" in said.err and "given to EventHPE: nothing" in said.out
+    assert main([*scored, "--crop", "true-box", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["conditions"]["crop"] == "true-box" and report["conditions"]["start"] == "none"
+    assert main([*scored, "--crop", "image"]) == 2
+    assert "--crop image goes with `evaluate mmhpsd`" in capsys.readouterr().err
+    assert main([*scored, "--hold", "0.3"]) == 2
+    assert "--hold goes with the CNN's weights" in capsys.readouterr().err
+    assert main([*scored, "--start", "image"]) == 2
+    assert "--start image goes with `evaluate mmhpsd`" in capsys.readouterr().err

@@ -199,7 +199,25 @@ def test_systems_lists_all_six_and_the_baseline(capsys):
 
     assert cli.main(["systems", "--json"]) == 0
     listed = {system["name"]: system["status"] for system in json.loads(capsys.readouterr().out)}
-    assert listed.pop("EventHPE") == listed.pop("DHP19 CNN") == "available"
-    assert set(listed) == {"HEMlets", "HEMlets PoSh", "HSJP", "SAHR + WAHR", "SimDR"}
+    names = {
+        "EventHPE", "DHP19 CNN", "HEMlets", "HEMlets PoSh", "HSJP", "SAHR + WAHR", "SimDR",
+    }  # fmt: skip
+    assert listed == dict.fromkeys(names, "available")
     assert cli.main(["systems"]) == 0
     assert "Zou et al." in capsys.readouterr().out
+
+
+def test_every_system_has_its_code_recipes_and_page():
+    from importlib.util import find_spec
+    from typing import get_args, get_type_hints
+
+    from eventhpe.cli.train import Options
+    from eventhpe.systems import SYSTEMS
+
+    trainable = set(get_args(get_type_hints(Options)["system"]))
+    pages = Path(__file__).resolve().parents[2] / "docs"
+    for system in SYSTEMS:
+        assert [module for module in system.code if find_spec(module) is None] == [], system.name
+        assert (pages / system.docs).is_file(), system.docs
+    recipes = [recipe for system in SYSTEMS for recipe in system.recipes]
+    assert sorted(recipes) == sorted(trainable)

@@ -86,6 +86,11 @@ def test_a_damaged_recording_gives_exit_code_2_and_stops_nothing(root, tmp_path,
         (["--events", "10"], "events_per_frame"),
         (["--window-us", "3", "--windows", "fixed_rate"], "window_us"),
         (["--only", "S9_9_9"], "no recording S9_9_9"),
+        (["--mode", "bodies", "--only", "S9_9_9"], "no recording S9_9_9"),
+        (["--mode", "bodies", "--cameras", "2", "5"], "cameras 1 to 4"),
+        (["--mode", "bodies", "--voxel-bins", "5"], "--voxel-bins goes with the modes that make frames"),
+        (["--mode", "modern", "--cameras", "2"], "--cameras goes with --mode bodies, not modern"),
+        (["--fit-hz", "100"], "--fit-hz goes with --mode bodies, not faithful"),
     ],
 )
 def test_bad_input_is_one_line(root, tmp_path, capsys, words, message):

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from eventhpe.body.default import open_body_arrays
 from eventhpe.data.generator import Choice, Generator, GeneratorConfig
@@ -106,11 +105,6 @@ def tiny_config() -> GeneratorConfig:
 @pytest.fixture(scope="session", name="tiny_job")
 def _tiny_job() -> Callable[[Path, int], Job]:
     return tiny_job
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _one_torch_thread() -> None:
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

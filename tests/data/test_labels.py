@@ -70,7 +70,7 @@ def test_round_trip(tmp_path):
     for name in ("K", "dist", "R_world_to_cam", "t_world_to_cam"):
         assert np.array_equal(getattr(back.camera, name), getattr(labels.camera, name)), name
     assert read_flow_labels(tmp_path / "a.h5") == []
-    for name in ("joints_visible", "markers3d", "markers2d", "markers_visible", "track", "offsets"):
+    for name in ("joints_visible", "markers3d", "markers2d", "markers_visible", "track", "offsets", "valid"):
         assert getattr(back, name) is None, name
 
 
@@ -306,3 +306,18 @@ def test_visible_joints_lie_in_their_own_persons_mask(duo: tuple[Path, Scene]):
             u, v = np.rint(labels.joints2d[k][labels.joints_visible[k]]).astype(int).T
             near.append(ndimage.binary_dilation(mask == i + 1, iterations=2)[v, u])
     assert np.concatenate(near).size > 150 and np.concatenate(near).mean() > 0.97
+
+
+def test_valid_survives_the_file_and_bounds_clips(tmp_path):
+    """Without it every label is valid; with it, clips lie inside the runs of valid labels."""
+    labels = some_labels(K=8)
+    assert labels.valid is None and labels.clip_starts(3).tolist() == [0, 1, 2, 3, 4]
+    assert labels.clip_starts(7).tolist() == [0] and labels.clip_starts(8).tolist() == []
+    marked = replace(labels, valid=np.array([1, 1, 1, 0, 1, 1, 1, 1], bool))
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        write_labels(file, marked)
+    back = read_labels(tmp_path / "a.h5")
+    assert back.valid is not None and back.valid.dtype == bool and np.array_equal(back.valid, marked.valid)
+    for span in range(1, 8):
+        wanted = [k for k in range(8 - span) if marked.valid[k : k + span + 1].all()]
+        assert back.clip_starts(span).tolist() == wanted

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -167,6 +169,39 @@ def test_collate_stacks(recordings):
         isinstance(batch, Clip) and batch.frames.shape == (2, 3, 8, 32, 32) and batch.betas.shape == (2, 10)
     )
     assert torch.equal(batch.transl[1], data[1].transl)
+
+
+def mark_valid(source: Path, target: Path, valid: np.ndarray) -> None:
+    """A copy of a recording in which only some labels may be trained on."""
+    shutil.copy(source, target)
+    with h5py.File(target, "r+") as file:
+        for person in file["labels/people"].values():
+            person["valid"] = valid
+
+
+def test_clips_lie_within_runs_of_valid_labels(recordings, tmp_path):
+    """Recordings without a run that is long enough give no clip; the others get their turn."""
+    first, second, _ = list_recordings(recordings)
+    K = len(read_labels(first).t_us)
+    valid = np.zeros(K, bool)
+    valid[7:25] = True  # three windows of 50 ms are 15 labels
+    mark_valid(first, tmp_path / "a.h5", valid)
+    mark_valid(second, tmp_path / "b.h5", np.arange(K) % 10 > 0)
+    data = clips(tmp_path, augment=False, length=30)
+    starts = set()
+    for index in range(30):
+        path, _, k = locate(tmp_path, data[index])
+        assert path.name == "a.h5"
+        starts.add(k)
+    assert starts <= {7, 8, 9} and len(starts) > 1
+    with pytest.raises(FormatError, match="no recording has 3 windows of 50 ms in a row with valid bodies"):
+        clips([tmp_path / "b.h5"])[0]
+
+
+def test_recordings_may_be_chosen(recordings):
+    chosen = list_recordings(recordings)[1:2]
+    data = clips(chosen, augment=False)
+    assert data.paths == chosen and locate(recordings, data[0])[0] == chosen[0]
 
 
 # ---------------------------------------------------------------- flow pairs

@@ -12,9 +12,10 @@ from scipy.spatial.transform import Rotation
 
 from eventhpe.body.default import open_body
 from eventhpe.body.params import BodyParams
+from eventhpe.body.posing import BodyPoser
 from eventhpe.data.mmhpsd import MMHPSD
 from eventhpe.data.mmhpsd_export import export_mmhpsd
-from eventhpe.data.mmhpsd_sequence import SequenceSource
+from eventhpe.data.mmhpsd_sequence import MMHPSD_CAMERA, SequenceSource
 from eventhpe.data.mmhpsd_stored import BodySource
 from eventhpe.errors import FormatError, MissingAssetError, ShapeError
 from eventhpe.evaluation.metrics import pck_torso, pckh
@@ -24,17 +25,15 @@ from eventhpe.evaluation.mmhpsd import (
     ClipScorer,
     ClipTask,
     MMHPSDProtocol,
-    average_mmhpsd,
     body_for,
     evaluate_mmhpsd,
-    report_mmhpsd,
 )
-from eventhpe.evaluation.mmhpsd_networks import shapenet_estimator
-from eventhpe.evaluation.mmhpsd_published import PUBLISHED
+from eventhpe.evaluation.mmhpsd_networks import ShapeNetOnClips, person_crops
+from eventhpe.events.types import Events
 from eventhpe.flownet.estimator import FlowEstimator
 from eventhpe.shapenet.network import build_shapenet
 from eventhpe.shapenet.state import ShapeNetConfig
-from tests.data.mmhpsd_fixture import labels_of, moving_params, write_sequence_recording
+from tests.data.mmhpsd_fixture import EMPTY, labels_of, moving_params, write_sequence_recording
 from tests.small_world import random_flownet
 
 LONG, SHORT = "subject01_group1_time1", "subject07_group1_time1"
@@ -136,24 +135,6 @@ def test_what_is_told_about_the_start(data: MMHPSD, roots: dict[str, Path]) -> N
         evaluate_mmhpsd(data, {"x": truth}, None, TWO, start="none")
 
 
-def test_frames_or_sequences_weigh_the_same() -> None:
-    row = dict.fromkeys(METRICS, 10.0)
-    results = {
-        "a": {"x": row | {"frames": 30.0}},
-        "b": {"x": dict.fromkeys(METRICS, 40.0) | {"frames": 10.0, "accel_mm": float("nan")}},
-    }
-    by_frame, by_sequence = average_mmhpsd(results), average_mmhpsd(results, by="sequence")
-    assert by_frame["x"]["mpjpe_mm"]["mean"] == 17.5 and by_sequence["x"]["mpjpe_mm"]["mean"] == 25.0
-    assert by_frame["x"]["accel_mm"]["mean"] == 10.0, "what is unknown does not count"
-    assert by_frame["x"]["mpjpe_mm"]["low"] == 10.0 and by_frame["x"]["mpjpe_mm"]["high"] == 40.0
-    report = report_mmhpsd(results, PROTOCOLS["tracker-64"], "true")
-    assert report["conditions"] == (
-        "test subjects, clips of 64 steps (8.53 s), without overlap; the true pose, shape and place at the "
-        "clip's first frame are given; frame 0 is not scored"
-    )
-    assert report["table"]["x"].keys() == set(METRICS) and report["recordings"] == 2
-
-
 def test_estimates_of_another_body_or_length_are_refused(data: MMHPSD) -> None:
     place = data.clips("test", num_steps=2)[0]
     poses = place.sequence.poses(place.pose_frames)
@@ -189,14 +170,6 @@ def test_pckh_and_torso() -> None:
     np.testing.assert_allclose(pckh(pred + 5.0, true), 22 / 24)
 
 
-def test_published_rows_say_their_conditions() -> None:
-    assert all(row.start and row.sees and row.source for row in PUBLISHED)
-    tracker = next(row for row in PUBLISHED if row.method == "SNN tracker" and row.num_steps == 64)
-    assert (tracker.mpjpe_mm, tracker.pel_mpjpe_mm, tracker.pa_mpjpe_mm) == (111.7, 61.9, 45.7)
-    human = next(row for row in PUBLISHED if row.method == "EvHuman")
-    assert human.pckh == 0.862 and "first of 8 scored frames" in human.note
-
-
 PARITY = ShapeNetConfig(
     variant="parity", encoder="resnet18", width=4, grid=1, hidden=32, size=64, use_flow=False
 )  # fmt: skip
@@ -209,13 +182,22 @@ def test_a_parity_network_that_changes_nothing_holds_the_start(data: MMHPSD) -> 
             head.weight.zero_()
             head.bias.zero_()
         network.head_pose.bias.copy_(identity_steps())
-    estimate = shapenet_estimator(network, None, data.body, crop="image")  # type: ignore[arg-type]
+    system = ShapeNetOnClips(network, None, data.body)  # type: ignore[arg-type]
+    assert system.crop == "image" and system.window_ms == pytest.approx(133.3, abs=0.1)
+    estimate = system.estimate
     results = evaluate_mmhpsd(data, {"network": estimate}, body_for(data), TWO, start="true")
     for scores in results.values():
         for metric in METRICS:
             assert scores["network"][metric] == pytest.approx(scores["start pose held"][metric], rel=1e-3)
     with pytest.raises(ShapeError, match="start"):
         evaluate_mmhpsd(data, {"network": estimate}, body_for(data), TWO, start="none")
+    odd = data.clips("test", num_steps=2, step_frames=3)[0]
+    with pytest.raises(ShapeError, match="steps of 3 frames hold no whole number of this network's windows"):
+        estimate(ClipTask(odd, None))
+    with pytest.raises(ShapeError, match="must stand still"):
+        ShapeNetOnClips(network, None, data.body, crop="person")  # type: ignore[arg-type]
+    with pytest.raises(ShapeError, match="only the fixed variant"):
+        system.mean_pose(ClipTask(odd, None))
 
 
 def identity_steps() -> torch.Tensor:
@@ -231,9 +213,9 @@ def test_the_fixed_network_sees_counts_and_flow_in_a_crop(roots: dict[str, Path]
     torch.manual_seed(0)
     network = build_shapenet(config)
     with pytest.raises(ShapeError, match="give its FlowNet"):
-        shapenet_estimator(network, None, data.body, crop="image")  # type: ignore[arg-type]
+        ShapeNetOnClips(network, None, data.body)  # type: ignore[arg-type]
     flow = FlowEstimator(random_flownet())
-    estimate = shapenet_estimator(network, flow, data.body, crop="true box")  # type: ignore[arg-type]
+    estimate = ShapeNetOnClips(network, flow, data.body, crop="true-box").estimate  # type: ignore[arg-type]
     place = data.clips("test", num_steps=2)[0]
     free = estimate(ClipTask(place, None))
     assert free.transl.shape == (2, 3) and free.model == "open" and free.frame == "camera"
@@ -250,3 +232,61 @@ def test_the_fixed_network_sees_counts_and_flow_in_a_crop(roots: dict[str, Path]
 
     assert turn(told) < turn(free), "a given start is used"
     np.testing.assert_allclose(told.betas[0], first.betas, atol=1e-5)
+
+
+def test_the_fixed_network_takes_two_windows_a_step(roots: dict[str, Path]) -> None:
+    data = MMHPSD(roots["B"])
+    network = build_shapenet(ShapeNetConfig(size=64, width=8, grid=2, hidden=32, use_flow=False))
+    seen = []
+    network.register_forward_hook(lambda _, given, out: seen.append((given[0], out)))
+    system = ShapeNetOnClips(network, None, data.body, crop="image")  # type: ignore[arg-type]
+    place = data.clips("test", num_steps=3, single_events=True)[0]
+    estimate = system.estimate(ClipTask(place, None))
+    frames, out = seen[0]
+    assert frames.shape == (1, 6, 8, 64, 64) and system.window_ms == pytest.approx(66.7, abs=0.1)
+    np.testing.assert_allclose(estimate.transl, out.transl[0, [1, 3, 5]].numpy(), rtol=1e-6)
+    silent = frames[0].flatten(1).sum(1) == 0
+    empty = [EMPTY - place.start == k for k in range(6)]
+    assert silent.tolist() == empty, "window k shows the interval after frame k"
+
+
+def test_the_mean_pose_stands_in_the_middle_of_the_square(roots: dict[str, Path]) -> None:
+    data, body = MMHPSD(roots["B"]), open_body()
+    network = build_shapenet(ShapeNetConfig(size=64, width=8, grid=2, hidden=32, use_flow=False))
+    network.set_body(body.J_template[0], body.J_shapedirs[0])
+    system = ShapeNetOnClips(network, None, data.body, crop="image")  # type: ignore[arg-type]
+    place = data.clips("test", num_steps=2)[0]
+    mean = system.mean_pose(ClipTask(place, None))
+    pelvis = BodyPoser(body).joints(mean.betas[1], mean.pose[1], mean.transl[1])[0]
+    np.testing.assert_allclose(MMHPSD_CAMERA.project(pelvis[None])[0], [127.5, 127.5], atol=1e-2)
+    assert pelvis[2] == pytest.approx(2 * 335.86 / 256, rel=1e-4), "2 m fill the square"
+    assert not mean.betas.any()
+
+
+def test_squares_follow_who_moves() -> None:
+    """A patch of 40 x 80 px that moves to the right by 10 px a window, in thin noise."""
+    rng = np.random.default_rng(0)
+    W, n = 8, 4000
+    t = np.sort(rng.integers(0, W * 66_667, W * n))
+    x = 60 + 10 * (t // 66_667) + rng.integers(-20, 20, len(t))
+    y = 128 + rng.integers(-40, 40, len(t))
+    noise = rng.random(len(t)) < 0.05
+    x[noise], y[noise] = rng.integers(0, 256, noise.sum()), rng.integers(0, 256, noise.sum())
+    events = Events.from_columns(t, x, y, np.ones(len(t), int), (256, 256))
+    crops = person_crops(events, W, 66_667)
+    middles = np.array([[c.left + c.side / 2, c.top + c.side / 2] for c in crops])
+    assert len(crops) == W and np.abs(middles[:, 1] - 128).max() < 10
+    for k, crop in enumerate(crops):
+        assert crop.left < 40 + 10 * k and crop.left + crop.side > 80 + 10 * k, "the patch is inside"
+        assert 80 < crop.side < 200, "and the square is not the whole image"
+    nobody = person_crops(Events.from_columns([5], [1], [1], [0], (256, 256)), 3, 66_667)
+    assert [(c.left, c.top, c.side) for c in nobody] == [(0, 0, 256)] * 3
+
+
+def test_single_events_are_asked_for(data: MMHPSD, roots: dict[str, Path]) -> None:
+    with pytest.raises(FormatError, match="no single events"):
+        evaluate_mmhpsd(data, {"x": truth}, open_body(), TWO, start="none", single_events=True)
+    results = evaluate_mmhpsd(
+        MMHPSD(roots["B"]), {"x": truth}, open_body(), TWO, start="none", single_events=True
+    )
+    assert set(results) == {LONG, SHORT}

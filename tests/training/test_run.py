@@ -18,7 +18,8 @@ from eventhpe.shapenet.losses import ShapeLossWeights
 from eventhpe.shapenet.network import ShapeNet
 from eventhpe.shapenet.parity import EventTrackNet
 from eventhpe.shapenet.state import ShapeNetConfig
-from eventhpe.training.run import TrainConfig, TrainResult, train_flownet, train_shapenet
+from eventhpe.training.loop import TrainConfig, TrainResult
+from eventhpe.training.run import train_flownet, train_shapenet
 from eventhpe.weights.files import load_network, load_tensors, read_card, save_network
 from tests.small_world import FLOW, SHAPE, copy_without, random_flownet, random_shapenet
 

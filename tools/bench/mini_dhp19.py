@@ -1,6 +1,6 @@
 """DHP19's CNN on a generated DHP19: a fixed budget of training, then unseen subjects beside the floor.
 
-    python tools/bench/mini_dhp19.py FOLDER [--movements 4] [--seconds 3] [--steps 800] [--batch-size 8]
+    python tools/bench/mini_dhp19.py FOLDER [--movements 4] [--seconds 3] [--steps 1500] [--batch-size 4]
 
 Makes recordings of S1 to S5 (training) and S13 to S17 (test; other bodies, clothes, lights and noise) in the
 files of DHP19 with the preset `dhp19`, prepares them as the authors' script does, trains the CNN by the
@@ -73,8 +73,8 @@ def main() -> None:
         "--movements", type=int, default=4, help="per training subject; half as many per test subject"
     )
     parser.add_argument("--seconds", type=float, default=3.0, help="length of a recording")
-    parser.add_argument("--steps", type=int, default=800, help="optimiser steps")
-    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=1500, help="optimiser steps")
+    parser.add_argument("--batch-size", type=int, default=4)
     parser.add_argument("--jobs", type=int, default=2, help="processes that generate")
     parser.add_argument("--only-data", action="store_true", help="generate and prepare, then stop")
     parser.add_argument("-o", "--output", type=Path, default=timing.RESULTS / "mini_dhp19.json")
@@ -99,9 +99,10 @@ def main() -> None:
     ]
     run("train", "cnn", "--data", f"dhp19:{data}", "-o", str(cnn), *words)
     weights = cnn / "dhp19_cnn.safetensors"
-    scored = ("evaluate", "dhp19", "--data", str(data), "--weights", str(weights))
-    scores = json.loads(run(*scored, "--json"))
-    print(run(*scored))
+    table = args.folder / "scores.md"
+    words = ["evaluate", "dhp19", "--data", str(data), "--weights", str(weights), "-o", str(table), "--json"]
+    scores = json.loads(run(*words))
+    print(table.read_text(encoding="utf-8"))
     result = {
         "machine": timing.machine(),
         "recordings": names, "frames": frames,
