@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from eventhpe.capture import Capture, Networks
     from eventhpe.cli.evaluate import Options
     from eventhpe.data.labels import Labels
@@ -77,7 +79,6 @@ def _cnn(options: Options) -> DHP19Report:
     from eventhpe.errors import FormatError, MissingAssetError
     from eventhpe.evaluation.dhp19_report import PUBLISHED_HOLD, DHP19Protocol
     from eventhpe.evaluation.dhp19_report import evaluate_dhp19 as evaluate
-    from eventhpe.weights.dhp19_cnn import load_dhp19_cnn
 
     if options.crop is not None or options.start != "none":
         raise FormatError("--crop and --start go with a ShapeNet's weights, not with those of DHP19's CNN.")
@@ -94,7 +95,7 @@ def _cnn(options: Options) -> DHP19Report:
         drop=options.drop,
         drop_last=options.drop_last,
     )
-    network, card = load_dhp19_cnn(options.weights)
+    network, card = _reader_of_frames(options.weights)
 
     def say(errors: RecordingErrors) -> None:
         known = errors.mm["absolute"]
@@ -106,6 +107,32 @@ def _cnn(options: Options) -> DHP19Report:
     report = evaluate(network, PreparedDHP19(options.data), protocol, device=device, on_recording=say)
     _warn(card, report)
     return report
+
+
+def _reader_of_frames(path: Path) -> tuple[nn.Module, WeightsCard]:
+    """DHP19's CNN, or a head trained on its prepared frames.
+
+    Raises:
+        FormatError: weights of another system, or of a head that saw people's squares.
+    """
+    from eventhpe.errors import FormatError
+    from eventhpe.evaluation.dhp19_heads import HeadOnFrames
+    from eventhpe.shapenet.heads.pose_net import PoseNet
+    from eventhpe.weights.dhp19_cnn import load_dhp19_cnn
+    from eventhpe.weights.files import load_network, read_card
+
+    beside = path.with_suffix(".json")
+    if not beside.is_file() or read_card(path).system != "pose":
+        return load_dhp19_cnn(path)
+    head, card = load_network(path)
+    assert isinstance(head, PoseNet)
+    if card.data.get("training", {}).get("view") != "frame":
+        raise FormatError(
+            f"{path}: this head was not trained on whole frames of DHP19 (train with --data dhp19:FOLDER "
+            "--view frame --size-px 352); heads that see a square around the person are scored by "
+            "`evaluate pose2d`."
+        )
+    return HeadOnFrames(head), card
 
 
 def _bodies(options: Options) -> DHP19Report:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from eventhpe.data.dhp19_bodies import BodiesOutcome
     from eventhpe.data.dhp19_prepare import PrepareOutcome
     from eventhpe.data.dhp19_settings import DHP19Settings
 
@@ -86,7 +87,7 @@ def run(options: Options) -> int:
             overwrite=options.overwrite, jobs=options.jobs, told=lambda outcome: step(),
         )  # fmt: skip
     for outcome in outcomes:
-        _tell(outcome)
+        tell(outcome, f"{outcome.num_windows:,} windows")
     counts = {s: sum(o.status == s for o in outcomes) for s in ("done", "skipped", "left out", "failed")}
     print(
         f"{counts['done']} prepared, {counts['skipped']} there already, {counts['left out']} left out, "
@@ -131,8 +132,8 @@ def _settings(options: Options) -> DHP19Settings:
     return settings_of(options.mode, **changes)
 
 
-def _tell(outcome: PrepareOutcome) -> None:
-    """One line per recording; problems on stderr."""
+def tell(outcome: PrepareOutcome | BodiesOutcome, made: str) -> None:
+    """One line per recording, `made` if it was prepared now; problems on stderr."""
     for fault in outcome.faults:
         print(f"note: {outcome.name}: {fault}", file=sys.stderr)
     if outcome.status == "failed":
@@ -142,4 +143,4 @@ def _tell(outcome: PrepareOutcome) -> None:
     elif outcome.status == "skipped":
         print(f"{outcome.name}: already prepared from the same bytes with the same settings")
     else:
-        print(f"{outcome.name}: {outcome.num_windows:,} windows")
+        print(f"{outcome.name}: {made}")

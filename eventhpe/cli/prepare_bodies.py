@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 def run_bodies(options: Options) -> int:
     """Fit, write, and say how well it went."""
+    from eventhpe.cli.prepare import tell
     from eventhpe.cli.progress import progress_bar
     from eventhpe.data.dhp19 import find_movements
     from eventhpe.data.dhp19_bodies_files import FRONT_CAMERAS
@@ -39,7 +40,8 @@ def run_bodies(options: Options) -> int:
     for fit in fits:
         _tell_fit(fit)
     for outcome in outcomes:
-        _tell(outcome)
+        made = f"{outcome.labels:,} bodies per camera, {outcome.valid:,} valid, markers"
+        tell(outcome, f"{made} {outcome.residual_mm:.1f} mm off")
     counts = {s: sum(o.status == s for o in outcomes) for s in ("done", "skipped", "left out", "failed")}
     print(
         f"{counts['done']} prepared, {counts['skipped']} there already, {counts['left out']} left out, "
@@ -57,20 +59,3 @@ def _tell_fit(fit: FitOutcome) -> None:
         f"{fit.name}: fitted {fit.frames:,} frames, {fit.valid / fit.frames:.1%} valid, markers "
         f"{fit.residual_mm:.1f} mm off on average{known}"
     )
-
-
-def _tell(outcome: BodiesOutcome) -> None:
-    """One line per recording; problems on stderr."""
-    for fault in outcome.faults:
-        print(f"note: {outcome.name}: {fault}", file=sys.stderr)
-    if outcome.status == "failed":
-        print(f"eventhpe: {outcome.name}: {outcome.error}", file=sys.stderr)
-    elif outcome.status == "left out":
-        print(f"{outcome.name}: left out: {outcome.error}")
-    elif outcome.status == "skipped":
-        print(f"{outcome.name}: already prepared from the same bytes with the same settings")
-    else:
-        print(
-            f"{outcome.name}: {outcome.labels:,} bodies per camera, {outcome.valid:,} valid, markers "
-            f"{outcome.residual_mm:.1f} mm off"
-        )

@@ -84,6 +84,8 @@ class Options:
     """Heads: learn from so many labelled poses only; 0 = all."""
     min_events: int = 0
     """Heads and PoSh: leave out windows with fewer events of the person, who stands still in them."""
+    view: Literal["person", "frame"] = "person"
+    """Heads on DHP19's prepared frames: the square around the person, or the whole frame (--size-px 352)."""
     pretrained: Path | None = None
     """Heads: weights of `eventhpe train hsjp` to begin with."""
     transfer: Literal["encoder", "all_but_last"] = "encoder"

@@ -39,7 +39,7 @@ def train_pose_system(options: Options) -> TrainResult:
             ),
             init=options.init, pretrained=options.pretrained, transferred=options.transfer,
             weak_share=options.weak_share, num_labelled=options.num_labelled,
-            min_events=options.min_events,
+            min_events=options.min_events, view=options.view,
         )  # fmt: skip
     if options.system == "posh":
         return _posh(options, config)

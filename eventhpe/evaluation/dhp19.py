@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from torch import nn
 
 from eventhpe.data.dhp19_cameras import (
     CAMERA_POSITIONS_MM,
@@ -29,7 +30,7 @@ from eventhpe.errors import FormatError, ShapeError
 from eventhpe.geometry.align import align_similarity
 from eventhpe.geometry.skeleton import DHP19_SKELETON
 from eventhpe.geometry.triangulate import triangulate_rays
-from eventhpe.shapenet.heads.dhp19_cnn import DHP19_CNN_SIZE, DHP19CNN
+from eventhpe.shapenet.heads.dhp19_cnn import DHP19_CNN_SIZE
 
 Array = NDArray[np.float64]
 
@@ -75,7 +76,7 @@ class RecordingErrors:
 
 
 def predict_recording(
-    network: DHP19CNN,
+    network: nn.Module,
     recording: PreparedRecording,
     *,
     device: str | torch.device = "cpu",
@@ -84,7 +85,7 @@ def predict_recording(
     """Run the CNN on both front views of a recording.
 
     Args:
-        network: on `device`, in evaluation mode.
+        network: DHP19's CNN or what answers as it does; on `device`, in evaluation mode.
         batch_size: frames per pass; each brings both views.
 
     Raises:

@@ -6,11 +6,12 @@ import csv
 import io
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
+from torch import nn
 
 from eventhpe.data.dhp19 import TEST_SUBJECTS
 from eventhpe.data.dhp19_prepared import PreparedDHP19, PreparedName, PreparedRecording
@@ -29,8 +30,10 @@ from eventhpe.evaluation.dhp19_averages import (
     break_down,
     drop_frames,
 )
+from eventhpe.evaluation.dhp19_heads import HeadOnFrames, head_multiply_adds
 from eventhpe.evaluation.dhp19_published import PUBLISHED, Published
-from eventhpe.shapenet.heads.dhp19_cnn import DHP19_CNN_SIZE, DHP19CNN, multiply_adds
+from eventhpe.evaluation.tables import json_ready, markdown_table, text_table
+from eventhpe.shapenet.heads.dhp19_cnn import DHP19_CNN_SIZE, multiply_adds
 
 INSTANT = "every frame by itself"
 PUBLISHED_HOLD = 0.3
@@ -91,7 +94,7 @@ class DHP19Report:
 
     def as_dict(self) -> dict[str, Any]:
         """Ready for JSON; unknown numbers are None."""
-        return _json_ready(
+        return json_ready(
             {
                 "protocol": "dhp19",
                 "conditions": self.conditions,
@@ -104,7 +107,7 @@ class DHP19Report:
 
 
 def evaluate_dhp19(
-    network: DHP19CNN,
+    network: nn.Module,
     prepared: PreparedDHP19,
     protocol: DHP19Protocol,
     *,
@@ -115,6 +118,7 @@ def evaluate_dhp19(
     """Run the network on every frame of the chosen recordings and score it.
 
     Args:
+        network: DHP19's CNN, or what answers as it does (`HeadOnFrames`).
         on_recording: called after each recording with its errors without hold.
 
     Raises:
@@ -149,11 +153,15 @@ def evaluate_dhp19(
         "frames_with_labels": rows[FLOOR]["mm"].frames,
         "windows": prepared.variant,
         "parameters": sum(p.numel() for p in network.parameters()),
-        "gmac_per_view": round(multiply_adds() / 1e9, 3),
+        "gmac_per_view": round(_multiply_adds(network) / 1e9, 3),
         "ms_per_frame_with_reading": round(1000 * seconds / max(frames, 1), 2),
         "device": str(device),
     }
     return DHP19Report(rows, details, conditions, _cnn_notes(rows, conditions))
+
+
+def _multiply_adds(network: nn.Module) -> int:
+    return head_multiply_adds(network.network) if isinstance(network, HeadOnFrames) else multiply_adds()
 
 
 def chosen_recordings(prepared: PreparedDHP19, protocol: DHP19Protocol) -> list[PreparedRecording]:
@@ -238,24 +246,24 @@ def _cnn_notes(rows: dict[str, dict[str, Cell]], conditions: dict[str, Any]) -> 
 
 def report_text(report: DHP19Report) -> str:
     """The main table, what it depends on, and the error by subject, session and joint, as plain text."""
-    parts = [_text_table(*main_table(report)), "\n".join(report.notes)]
-    parts += [_text_table(*detail_table(report, by)) for by in ("subject", "session", "joint")]
+    parts = [text_table(*main_table(report)), "\n".join(report.notes)]
+    parts += [text_table(*detail_table(report, by)) for by in ("subject", "session", "joint")]
     return "\n\n".join(parts)
 
 
 def markdown(report: DHP19Report) -> str:
     """The whole report as a Markdown page."""
-    parts = ["# DHP19", _markdown_table(*main_table(report))]
+    parts = ["# DHP19", markdown_table(*main_table(report))]
     parts.append("\n".join(f"- {line}" for line in report.notes))
     if report.published:
         published = [[p.method, p.source, p.conditions] for p in report.published]
         parts += [
             "## Conditions of the published rows",
-            _markdown_table(["method", "source", "conditions"], published),
+            markdown_table(["method", "source", "conditions"], published),
         ]
     for method in report.details:
         for by in report.details[method]:
-            parts += [f"## {method}, by {by}", _markdown_table(*detail_table(report, by, method=method))]
+            parts += [f"## {method}, by {by}", markdown_table(*detail_table(report, by, method=method))]
     return "\n\n".join(parts) + "\n"
 
 
@@ -283,27 +291,3 @@ def comma_separated(report: DHP19Report) -> str:
 
 def _number(value: float) -> str:
     return "" if math.isnan(value) else f"{value:.6g}"
-
-
-def _text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, *rows]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
-    return "\n".join(
-        "  ".join(
-            [line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))]
-        )
-        for line in lines
-    )
-
-
-def _markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def _json_ready(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: _json_ready(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_json_ready(v) for v in value]
-    return None if isinstance(value, float) and math.isnan(value) else value

@@ -14,8 +14,6 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
-from lightning.pytorch.loggers import CSVLogger
 from torch import Tensor
 from torch.nn.functional import mse_loss
 from torch.utils.data import DataLoader, Subset
@@ -32,14 +30,12 @@ from eventhpe.data.dhp19_heatmaps import Border, decode_heatmaps, heatmap_target
 from eventhpe.data.dhp19_prepared import PreparedDHP19
 from eventhpe.errors import MissingAssetError, ShapeError
 from eventhpe.shapenet.heads.dhp19_cnn import DHP19CNN
-from eventhpe.training.loop import TimeLimit, TrainResult
+from eventhpe.training.loop import TrainResult, make_trainer
 from eventhpe.weights.dhp19_cnn import DHP19_CNN_SYSTEM, load_dhp19_cnn, save_dhp19_cnn
 from eventhpe.weights.files import WeightsCard, read_card
 
 VALIDATION_FRAMES = 2048
 """Frames that are validated on, evenly spread over the held-out subjects."""
-
-CHECKPOINT_STEPS = 200
 
 
 @dataclass(frozen=True)
@@ -177,7 +173,10 @@ def train_dhp19_cnn(config: CNNTrainConfig) -> TrainResult:
     module = DHP19CNNModule(lr=config.lr, steps=steps, sigma=config.sigma, border=config.border)
     if config.init is not None:
         module.network.load_state_dict(load_dhp19_cnn(config.init)[0].state_dict())
-    trainer = _trainer(config, steps, validates=val is not None, done=done)
+    trainer = make_trainer(
+        config.output, steps=steps, precision=config.precision, max_minutes=config.max_minutes,
+        val_every=None if val is None else config.val_every, done=done,
+    )  # fmt: skip
     order = EpochOrder(len(data), steps * config.batch_size, config.seed, offset=done * config.batch_size)
     val_loader = None
     if val is not None:
@@ -239,31 +238,6 @@ def _facts(config: CNNTrainConfig, data: HeatmapDataset, val: HeatmapDataset | N
     if val is not None:
         facts["validation"] = {"subjects": sorted({r.subject for r in val.recordings}), "frames": len(val)}
     return facts
-
-
-def _trainer(config: CNNTrainConfig, steps: int, *, validates: bool, done: int) -> L.Trainer:
-    callbacks: list[L.Callback] = [
-        ModelCheckpoint(
-            config.output, filename="last", every_n_train_steps=CHECKPOINT_STEPS, enable_version_counter=False
-        ),
-        TQDMProgressBar(refresh_rate=20),
-    ]
-    if config.max_minutes:
-        callbacks.append(TimeLimit(config.max_minutes))
-    return L.Trainer(
-        accelerator="auto",
-        devices=1,
-        precision=config.precision,  # type: ignore[arg-type]
-        max_steps=steps,
-        default_root_dir=config.output,
-        logger=[CSVLogger(config.output, name="log", version=f"from_{done}")],
-        callbacks=callbacks,
-        val_check_interval=min(config.val_every, steps) if validates else None,
-        check_val_every_n_epoch=None if validates else 1,
-        num_sanity_val_steps=0,
-        log_every_n_steps=20,
-        enable_model_summary=False,
-    )
 
 
 def _loader(data: HeatmapDataset, order: EpochOrder, config: CNNTrainConfig) -> DataLoader[HeatmapSample]:

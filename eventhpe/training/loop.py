@@ -11,7 +11,7 @@ from typing import Any, Literal
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from torch.utils.data import DataLoader
 
 from eventhpe.data.sample import collate
@@ -120,7 +120,10 @@ def fit(
                 return TrainResult(weights, True, card.metrics)
         # Samples are drawn by their place, so a resumed run goes on with the samples it has not seen yet.
         data.offset = done * config.batch_size
-    trainer = _trainer(config, validates=val is not None, done=done)
+    trainer = make_trainer(
+        config.output, steps=config.steps, precision=config.precision, max_minutes=config.max_minutes,
+        val_every=None if val is None else config.val_every, done=done, clip=1.0, tensorboard=True,
+    )  # fmt: skip
     val_loader = None if val is None else _loader(val, config)
     resume = last if last.exists() else None
     trainer.fit(module, _loader(data, config), val_loader, ckpt_path=resume, weights_only=True)
@@ -171,29 +174,51 @@ def _data_facts(config: TrainConfig, data: Any, steps: int) -> dict[str, Any]:
     return {"folder": config.data.name, "recordings": len(data.paths)}
 
 
-def _trainer(config: TrainConfig, *, validates: bool, done: int) -> L.Trainer:
+def make_trainer(
+    output: Path,
+    *,
+    steps: int,
+    precision: str,
+    max_minutes: float = 0.0,
+    val_every: int | None = None,
+    done: int = 0,
+    clip: float | None = None,
+    tensorboard: bool = False,
+) -> L.Trainer:
+    """Lightning's trainer with resumable checkpoints in `last.ckpt` and CSV logs.
+
+    Args:
+        output: folder for both.
+        steps: optimiser steps of the whole training.
+        precision: of Lightning.
+        max_minutes: of this run; 0 = no limit.
+        val_every: steps between validations; None = no validation.
+        done: steps of earlier runs.
+        clip: largest norm of the gradient.
+        tensorboard: log for TensorBoard, too.
+    """
     callbacks: list[L.Callback] = [
         ModelCheckpoint(
-            config.output, filename="last", every_n_train_steps=CHECKPOINT_STEPS, enable_version_counter=False
+            output, filename="last", every_n_train_steps=CHECKPOINT_STEPS, enable_version_counter=False
         ),
         TQDMProgressBar(refresh_rate=20),
     ]
-    if config.max_minutes:
-        callbacks.append(TimeLimit(config.max_minutes))
+    if max_minutes:
+        callbacks.append(TimeLimit(max_minutes))
+    loggers: list[Logger] = [CSVLogger(output, name="log", version=f"from_{done}")]
+    if tensorboard:
+        loggers.append(TensorBoardLogger(output, name="tb", version=""))
     return L.Trainer(
         accelerator="auto",
         devices=1,
-        precision=config.precision,  # type: ignore[arg-type]
-        max_steps=config.steps,
-        gradient_clip_val=1.0,
-        default_root_dir=config.output,
-        logger=[
-            CSVLogger(config.output, name="log", version=f"from_{done}"),
-            TensorBoardLogger(config.output, name="tb", version=""),
-        ],
+        precision=precision,  # type: ignore[arg-type]
+        max_steps=steps,
+        gradient_clip_val=clip,
+        default_root_dir=output,
+        logger=loggers,
         callbacks=callbacks,
-        val_check_interval=min(config.val_every, config.steps) if validates else None,
-        check_val_every_n_epoch=None if validates else 1,
+        val_check_interval=None if val_every is None else min(val_every, steps),
+        check_val_every_n_epoch=1 if val_every is None else None,
         num_sanity_val_steps=0,
         log_every_n_steps=20,
         enable_model_summary=False,

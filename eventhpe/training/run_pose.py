@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning as L
 import torch
@@ -47,6 +47,7 @@ def train_pose(
     weak_share: float = 0.0,
     num_labelled: int = 0,
     min_events: int = 0,
+    view: Literal["person", "frame"] = "person",
 ) -> TrainResult:
     """Train a head on crops of single people.
 
@@ -59,13 +60,15 @@ def train_pose(
         weak_share: share of poses that keep joints in the image and depth orders only.
         num_labelled: use so many labelled poses only; 0 = all.
         min_events: leave out windows with fewer events of the person.
+        view: of DHP19's prepared frames, the square around the person or the whole frame in its own pixels.
     Raises:
         FormatError, ShapeError: weights that do not fit, or data that lack the joints.
     """
     L.seed_everything(config.seed, verbose=False)
     samples = _pose_samples(
-        config, network.skeleton, weak_share=weak_share, num_labelled=num_labelled, min_events=min_events
-    )
+        config, network.skeleton, weak_share=weak_share, num_labelled=num_labelled, min_events=min_events,
+        view=view,
+    )  # fmt: skip
     module = PoseModule(network, lr=config.lr, steps=config.steps)
     assert isinstance(module.network, PoseNet)
     start_from(module.network, init)
@@ -78,6 +81,7 @@ def train_pose(
         "weak_share": weak_share,
         "num_labelled": num_labelled,
         "min_events": min_events,
+        "view": view,
         "pretrained": None if pretrained is None else f"{pretrained.name}, {transferred}",
     }
     data, val = _data(config, samples)
@@ -168,6 +172,7 @@ def _pose_samples(
     weak_share: float = 0.0,
     num_labelled: int = 0,
     min_events: int = 0,
+    view: str = "person",
 ) -> PoseSamples | DHP19PoseSamples:
     """How samples are drawn; of DHP19's prepared frames where that is what the folder holds."""
     if config.source == "dhp19" and isinstance(config.data, Path) and not _holds_bodies(config.data):
@@ -175,8 +180,10 @@ def _pose_samples(
             raise FormatError("num_labelled goes with recordings of ours, not with prepared frames of DHP19.")
         return DHP19PoseSamples(
             config.size_px, skeleton=skeleton, weak_share=weak_share, subjects=_subjects(config),
-            min_events=min_events,
+            min_events=min_events, view=view,
         )  # fmt: skip
+    if view != "person":
+        raise FormatError("whole frames are those of `eventhpe prepare dhp19`; recordings give squares.")
     return PoseSamples(
         config.size_px, skeleton=skeleton, weak_share=weak_share, num_labelled=num_labelled,
         min_events=min_events,
