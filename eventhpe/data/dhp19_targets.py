@@ -137,6 +137,16 @@ class DHP19PoseDataset(Dataset[PoseSample]):
         self.length = length or len(index)
         self._drawn = length > 0
 
+    @property
+    def paths(self) -> list[Path]:
+        """Files of the frames."""
+        return [recording.frames_path for recording in self.recordings]
+
+    @property
+    def subjects(self) -> list[int]:
+        """Whose recordings they are."""
+        return sorted({recording.subject for recording in self.recordings})
+
     def _labelled(self, recording: PreparedRecording, channel: int, column: int) -> NDArray[np.int64]:
         joints = marker_joints(recording.labels, channel)
         use = joints.visible.any(-1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +15,8 @@ from eventhpe.body.default import open_body
 from eventhpe.data.crowd_samples import CrowdSamples
 from eventhpe.data.dhp19_bodies_files import BodiesName, find_bodies
 from eventhpe.data.dhp19_dataset import TRAINING_SUBJECTS, VALIDATION_SUBJECTS
-from eventhpe.data.dhp19_targets import DHP19PoseSamples
+from eventhpe.data.dhp19_samples import recorded_subjects
+from eventhpe.data.dhp19_targets import DHP19PoseDataset, DHP19PoseSamples
 from eventhpe.data.jigsaw_samples import JigsawSamples
 from eventhpe.data.pose_sample import PoseSample
 from eventhpe.data.pose_samples import PoseSamples
@@ -85,7 +87,7 @@ def train_pose(
         "pretrained": None if pretrained is None else f"{pretrained.name}, {transferred}",
     }
     data, val = _data(config, samples)
-    return fit(config, module, data, val, name=network.head, extra=extra)
+    return fit(config, module, data, val, name=network.head, extra=extra, facts=_told_of_dhp19(config))
 
 
 def train_posh(
@@ -129,7 +131,7 @@ def train_posh(
             module.network.set_mean_pose(mean)
     start_from(module.network, init)
     extra = {"hemlets": None if hemlets is None else hemlets.name, "body": body.name}
-    return fit(config, module, data, val, name="posh", extra=extra)
+    return fit(config, module, data, val, name="posh", extra=extra, facts=_told_of_dhp19(config))
 
 
 def train_swahr(
@@ -217,6 +219,18 @@ def _data(config: TrainConfig, samples: Any) -> tuple[Any, Any]:
     if isinstance(config.data, StreamConfig):
         return SampleStream(config.data, samples, batch_size=config.batch_size, workers=config.workers), val
     return samples.open(of_training, config.steps * config.batch_size, config.seed), val
+
+
+def _told_of_dhp19(config: TrainConfig) -> Callable[[Any], dict[str, Any]]:
+    """What cards say about DHP19: the subjects, so that none of them is tested on unnoticed."""
+    if config.source != "dhp19":
+        return lambda data: {}
+
+    def told(data: Any) -> dict[str, Any]:
+        subjects = data.subjects if isinstance(data, DHP19PoseDataset) else recorded_subjects(data.paths)
+        return {"source": "dhp19", "subjects": subjects}
+
+    return told
 
 
 def _mean_pose(config: TrainConfig, samples: PoseSamples | DHP19PoseSamples) -> torch.Tensor | None:

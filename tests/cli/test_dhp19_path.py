@@ -144,3 +144,44 @@ def test_flownet_and_shapenet_train_on_bodies_and_are_scored_on_markers(
     assert "--hold goes with the CNN's weights" in capsys.readouterr().err
     assert main([*scored, "--start", "image"]) == 2
     assert "--start image goes with `evaluate mmhpsd`" in capsys.readouterr().err
+
+
+def test_heads_train_on_whole_frames_and_are_scored_beside_the_network(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.set_num_threads(2)
+    data, out = folder / "prepared", tmp_path / "simdr"
+    words = (
+        "--steps 2 --batch-size 1 --width 4 --workers 0 --precision 32-true --head-options channels=4".split()
+    )
+    frames = ["--data", f"dhp19:{data}", "--view", "frame", "--size-px", "352"]
+    assert main(["train", "simdr", *frames, *words, "-o", str(out)]) == 0
+    card = read_card(out / "simdr")
+    assert card.config["in_channels"] == 1 and card.data["training"]["view"] == "frame"
+    assert (card.data["source"], card.data["subjects"]) == ("dhp19", [1])
+    capsys.readouterr()
+    asked = ["evaluate", "dhp19", "--data", str(data), "--weights", str(out / "simdr.safetensors"), "--json"]
+    assert main(asked) == 0
+    report = json.loads(capsys.readouterr().out)
+    one = report["table"]["every frame by itself"]["mean_px"]["mean"]
+    assert 0 < one < 350 and report["conditions"]["gmac_per_view"] > 0
+    # A head that sees the square around the person has no place for a whole frame.
+    square = ["--data", f"dhp19:{data}", "--size-px", "64", *words, "-o", str(tmp_path / "square")]
+    assert main(["train", "simdr", *square]) == 0
+    capsys.readouterr()
+    assert main([*asked[:4], "--weights", str(tmp_path / "square" / "simdr.safetensors")]) == 2
+    assert "--view frame --size-px 352" in capsys.readouterr().err
+
+
+def test_heads_train_on_bodies_and_are_scored_on_test_subjects(
+    bodies: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "hemlets"
+    words = [*SMALL, "--head-options", "width=0.05", "depth_bins=8"]
+    assert main(["train", "hemlets", "--data", f"dhp19:{bodies}", *words, "-o", str(out)]) == 0
+    assert read_card(out / "hemlets").data["subjects"] == [1]
+    capsys.readouterr()
+    weights = ["--weights", str(out / "hemlets.safetensors"), "--json"]
+    assert main(["evaluate", "pose3d", "--data", str(bodies), *weights]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert set(report["clips"]) == {"S13_1_1_cam2", "S13_1_1_cam3"}, "S1 was trained on"
