@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+
+from eventhpe.cli.command_line import command_line
 
 if TYPE_CHECKING:
     from eventhpe.capture import Capture, Networks
@@ -109,7 +110,7 @@ def describe(file: Path, camera: Camera, networks: Networks, *, calibration: Pat
         facts["flow weights"] = _card_line(networks.flow_card)
     facts["body model"] = "open (CC0)"
     facts["eventhpe"] = eventhpe.__version__
-    facts["command"] = " ".join(["eventhpe", *(Path(a).name if "/" in a else a for a in sys.argv[1:])])
+    facts["command"] = command_line(names_only=True)
     return facts
 
 

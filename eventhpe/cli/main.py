@@ -11,6 +11,7 @@ from importlib import import_module
 from pathlib import Path
 
 import eventhpe
+from eventhpe.cli.command_line import called_with
 from eventhpe.errors import EventHPEError
 
 STORY = (
@@ -73,7 +74,8 @@ def help_text() -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb and return the exit code: 0 done, 2 bad input, 130 interrupted."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    return guarded(_dispatch, arguments)
+    with called_with(arguments):
+        return guarded(_dispatch, arguments)
 
 
 def guarded(action: Callable[..., int | None], *arguments: object) -> int:

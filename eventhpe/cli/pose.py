@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+
+from eventhpe.cli.command_line import command_line
 
 if TYPE_CHECKING:
     from eventhpe.data.poses import Poses
@@ -77,7 +78,7 @@ def run(options: Options) -> int:
             "finder": options.finder if networks.people_card is None else networks.people_card.sha256[:12],
             "focal_px": round(float(camera.K[0, 0]), 2),
             "calibration": "assumed" if options.calibration is None else options.calibration.name,
-            "command": " ".join(["eventhpe", *(Path(a).name if "/" in a else a for a in sys.argv[1:])]),
+            "command": command_line(names_only=True),
         }
         poses = find_poses(
             recording, networks, camera, flip=options.flip, provenance=facts, progress=progress

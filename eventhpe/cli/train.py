@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+
+from eventhpe.cli.command_line import command_line
 
 if TYPE_CHECKING:
     from eventhpe.data.streaming import StreamConfig
@@ -145,7 +146,7 @@ def _train(options: Options) -> TrainResult:
         val_data=validation_folder(options),
         source=data_source(options.data),
         max_minutes=options.max_minutes,
-        command=" ".join(["eventhpe", *sys.argv[1:]]),
+        command=command_line(),
     )
     if options.system == "flownet":
         network = FlowNetConfig(variant=options.variant, base_width=options.width)
@@ -189,7 +190,7 @@ def _train_cnn(options: Options) -> TrainResult:
             precision=options.precision,
             max_minutes=options.max_minutes,
             init=options.init,
-            command=" ".join(["eventhpe", *sys.argv[1:]]),
+            command=command_line(),
         )
     )
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from eventhpe.cli.command_line import command_line
 
 if TYPE_CHECKING:
     from eventhpe.cli.train import Options
@@ -109,7 +110,7 @@ def _config(options: Options) -> TrainConfig:
         val_data=_unlabelled(options.val_data) if bare else validation_folder(options),
         source="synthetic" if bare else data_source(options.data),
         max_minutes=options.max_minutes,
-        command=" ".join(["eventhpe", *sys.argv[1:]]),
+        command=command_line(),
     )
 
 

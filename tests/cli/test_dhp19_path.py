@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from eventhpe.cli.main import main
 from eventhpe.data.dhp19_cameras import world_to_dhp19
@@ -59,7 +58,6 @@ def test_labels_of_frames_are_the_markers_that_were_simulated(folder: Path) -> N
 def test_the_network_trains_and_is_scored_on_an_unseen_subject(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    torch.set_num_threads(1)
     data, run = str(folder / "prepared"), str(folder / "cnn")
     words = ["--epochs", "0.5", "--no-hold-out", "--batch-size", "1", "--precision", "32-true"]
     assert main(["train", "cnn", "--data", f"dhp19:{data}", *words, "--workers", "0", "-o", run]) == 0
@@ -107,7 +105,6 @@ def test_bodies_are_fitted_to_the_markers(
 def test_flownet_and_shapenet_train_on_bodies_and_are_scored_on_markers(
     bodies: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    torch.set_num_threads(2)
     monkeypatch.setattr(run, "PROBE_CLIPS", 8)
     data, flow, shape = f"dhp19:{bodies}", tmp_path / "flow", tmp_path / "shape"
     words = ["--objective", "contrast", "-o", str(flow)]
@@ -149,7 +146,6 @@ def test_flownet_and_shapenet_train_on_bodies_and_are_scored_on_markers(
 def test_heads_train_on_whole_frames_and_are_scored_beside_the_network(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    torch.set_num_threads(2)
     data, out = folder / "prepared", tmp_path / "simdr"
     words = (
         "--steps 2 --batch-size 1 --width 4 --workers 0 --precision 32-true --head-options channels=4".split()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,15 +17,6 @@ from eventhpe.weights.files import load_tensors, read_card
 from tests.data.prepared_files import walk, write_prepared
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's advice on workers and logging intervals
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Crops this small gain nothing from threads and wait for each other where cores are shared."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
