@@ -98,13 +98,15 @@ def run(options: Options) -> int:
 
 def _summarise(recording: Recording, poses: Poses, options: Options) -> None:
     from eventhpe.cli.progress import table
+    from eventhpe.data.windows import WINDOW_US
 
     rows = [
         ("recording", f"{recording.num_events:,} events, {recording.duration_us * 1e-6:.2f} s"),
         ("people", str(len(poses.people))),
     ]
     for p in poses.people:
-        span = f"{poses.t_us[p.window[0]] * 1e-6 - 0.05:.2f} to {poses.t_us[p.window[-1]] * 1e-6:.2f} s"
+        begin = int(poses.t_us[p.window[0]]) - WINDOW_US
+        span = f"{begin * 1e-6:.2f} to {poses.t_us[p.window[-1]] * 1e-6:.2f} s"
         rows.append((f"person {p.person}", f"{span}, mean confidence {p.confidence.mean():.2f}"))
     written = FILES if options.video else FILES[:3]
     rows += [(name, str(options.output / name)) for name in written]
