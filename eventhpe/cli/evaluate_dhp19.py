@@ -37,15 +37,12 @@ def evaluate_dhp19(options: Options) -> int:
 
 def _is_of_bodies(options: Options) -> bool:
     """Whether a ShapeNet is evaluated: by the weights' card, and without weights by what the folder holds."""
-    from eventhpe.data.dhp19_bodies_files import find_bodies
-    from eventhpe.errors import EventHPEError, MissingAssetError
+    from eventhpe.data.dhp19_bodies_files import holds_bodies
+    from eventhpe.errors import EventHPEError
     from eventhpe.weights.files import read_card
 
     if options.weights is None:
-        try:
-            return bool(find_bodies(options.data))
-        except MissingAssetError:
-            return False
+        return holds_bodies(options.data)
     try:
         return read_card(options.weights).system == "shapenet"
     except EventHPEError:

@@ -115,10 +115,10 @@ def _crops(options: Options, loaded: list[tuple[Path, torch.nn.Module, WeightsCa
 def _paths(options: Options) -> list[Path]:
     """Recordings to test on; of DHP19 with fitted bodies those of the test subjects."""
     from eventhpe.data.dhp19 import TEST_SUBJECTS
-    from eventhpe.data.dhp19_bodies_files import BodiesName, find_bodies
+    from eventhpe.data.dhp19_bodies_files import find_bodies, holds_bodies
     from eventhpe.data.pose_places import labelled_paths
 
-    if any(BodiesName.parse(path.name) for path in options.data.glob("*.h5")):
+    if holds_bodies(options.data):
         return find_bodies(options.data, options.subjects or TEST_SUBJECTS)
     return labelled_paths(options.data)
 

@@ -10,7 +10,7 @@ from eventhpe.cli.command_line import command_line
 
 if TYPE_CHECKING:
     from eventhpe.data.streaming import StreamConfig
-    from eventhpe.training.loop import TrainResult
+    from eventhpe.training.loop import TrainConfig, TrainResult
 
 HELP = "train FlowNet, ShapeNet, the pose systems or the CNN of DHP19"
 
@@ -129,25 +129,10 @@ def _train(options: Options) -> TrainResult:
     from eventhpe.flownet.network import FlowNetConfig
     from eventhpe.shapenet.losses import ShapeLossWeights
     from eventhpe.shapenet.state import ShapeNetConfig
-    from eventhpe.training.loop import TrainConfig
     from eventhpe.training.run import train_flownet, train_shapenet
     from eventhpe.weights.files import shipped
 
-    config = TrainConfig(
-        data=training_data(options),
-        output=options.output,
-        steps=options.steps,
-        batch_size=options.batch_size,
-        lr=options.lr,
-        seed=options.seed,
-        size_px=options.size_px,
-        workers=options.workers,
-        precision=options.precision,
-        val_data=validation_folder(options),
-        source=data_source(options.data),
-        max_minutes=options.max_minutes,
-        command=command_line(),
-    )
+    config = train_config(options, training_data(options), validation_folder(options))
     if options.system == "flownet":
         network = FlowNetConfig(variant=options.variant, base_width=options.width)
         return train_flownet(config, network, objective=options.objective, init=options.init)
@@ -162,6 +147,27 @@ def _train(options: Options) -> TrainResult:
         num_windows=options.num_windows,
         flow_weights=options.flow_weights or (shipped("flownet") if options.use_flow else None),
         init=options.init,
+    )
+
+
+def train_config(options: Options, data: Path | StreamConfig, val_data: Path | None) -> TrainConfig:
+    """What all trainings but the CNN's share."""
+    from eventhpe.training.loop import TrainConfig
+
+    return TrainConfig(
+        data=data,
+        output=options.output,
+        steps=options.steps,
+        batch_size=options.batch_size,
+        lr=options.lr,
+        seed=options.seed,
+        size_px=options.size_px,
+        workers=options.workers,
+        precision=options.precision,
+        val_data=val_data,
+        source=data_source(options.data),
+        max_minutes=options.max_minutes,
+        command=command_line(),
     )
 
 

@@ -6,8 +6,6 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eventhpe.cli.command_line import command_line
-
 if TYPE_CHECKING:
     from eventhpe.cli.train import Options
     from eventhpe.training.loop import TrainConfig, TrainResult
@@ -84,9 +82,8 @@ def _posh(options: Options, config: TrainConfig) -> TrainResult:
 
 
 def _config(options: Options) -> TrainConfig:
-    from eventhpe.cli.train import data_source, training_data, validation_folder
+    from eventhpe.cli.train import train_config, training_data, validation_folder
     from eventhpe.errors import FormatError
-    from eventhpe.training.loop import TrainConfig
 
     kind, _, folder = options.data.partition(":")
     if kind == "mmhpsd":
@@ -96,22 +93,9 @@ def _config(options: Options) -> TrainConfig:
             "recordings:FOLDER holds no labels, so only hsjp learns from it; give the other systems "
             "synthetic:FOLDER, stream:PRESET or dhp19:FOLDER."
         )
-    bare = kind == "recordings"
-    return TrainConfig(
-        data=Path(folder) if bare else training_data(options),
-        output=options.output,
-        steps=options.steps,
-        batch_size=options.batch_size,
-        lr=options.lr,
-        seed=options.seed,
-        size_px=options.size_px,
-        workers=options.workers,
-        precision=options.precision,
-        val_data=_unlabelled(options.val_data) if bare else validation_folder(options),
-        source="synthetic" if bare else data_source(options.data),
-        max_minutes=options.max_minutes,
-        command=command_line(),
-    )
+    if kind == "recordings":
+        return train_config(options, Path(folder), _unlabelled(options.val_data))
+    return train_config(options, training_data(options), validation_folder(options))
 
 
 def _unlabelled(data: str | None) -> Path | None:
@@ -120,12 +104,11 @@ def _unlabelled(data: str | None) -> Path | None:
 
 def _channels(options: Options) -> int:
     """Of the input: prepared frames of DHP19 have one, our event windows eight."""
-    from eventhpe.data.dhp19_bodies_files import BodiesName
+    from eventhpe.data.dhp19_bodies_files import holds_bodies
     from eventhpe.data.windows import NUM_CHANNELS
 
     kind, _, folder = options.data.partition(":")
-    bodies = any(BodiesName.parse(path.name) for path in Path(folder).glob("*.h5"))
-    return 1 if kind == "dhp19" and not bodies else NUM_CHANNELS
+    return 1 if kind == "dhp19" and not holds_bodies(folder) else NUM_CHANNELS
 
 
 def head_options(words: tuple[str, ...]) -> dict[str, Any]:

@@ -15,12 +15,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from eventhpe.data.augment import jitter_events
 from eventhpe.data.crops import SquareCrop
 from eventhpe.data.pose_labels import in_image
-from eventhpe.data.pose_places import LabelledRecordings, labelled_paths
+from eventhpe.data.pose_places import LabelledDataset, labelled_paths
 from eventhpe.data.windows import INPUT_KINDS, WINDOW_US, rectangle_frames
 from eventhpe.errors import ShapeError
 from eventhpe.geometry.skeleton import Skeleton, skeleton_by_name
@@ -111,7 +110,7 @@ class CrowdSamples:
         return CrowdDataset(labelled_paths(folder), self, length=length, seed=seed)
 
 
-class CrowdDataset(Dataset[CrowdSample]):
+class CrowdDataset(LabelledDataset):
     """Samples from recordings; opened on first use in each process.
 
     Args:
@@ -122,24 +121,11 @@ class CrowdDataset(Dataset[CrowdSample]):
     """
 
     def __init__(self, paths: Sequence[Path], options: CrowdSamples, *, length: int, seed: int = 0) -> None:
-        self.options, self.length, self.seed = options, length, seed
-        self.skeleton = skeleton_by_name(options.skeleton)
-        self.offset = 0
-        """Added to every index, to go on where an earlier run stopped."""
-        self._recordings = LabelledRecordings(
-            paths, self.skeleton, window_us=options.window_us, min_inside=0.0
-        )
-
-    @property
-    def paths(self) -> list[Path]:
-        return self._recordings.paths
-
-    def close(self) -> None:
-        """Close the recordings; they are opened again when a sample needs them."""
-        self._recordings.close()
-
-    def __len__(self) -> int:
-        return self.length
+        super().__init__(
+            paths, skeleton_by_name(options.skeleton), window_us=options.window_us,
+            min_inside=0.0, length=length, seed=seed,
+        )  # fmt: skip
+        self.options = options
 
     def place(self, index: int) -> tuple[Path, int]:
         """Recording and label of a sample; somebody is in the image then."""

@@ -53,6 +53,11 @@ class BodiesName:
         return f"S{self.subject}_{self.session}_{self.movement}_cam{self.camera}.h5"
 
 
+def holds_bodies(folder: str | Path) -> bool:
+    """Whether recordings with fitted bodies lie in a folder."""
+    return any(BodiesName.parse(path.name) is not None for path in Path(folder).glob("*.h5"))
+
+
 def find_bodies(folder: str | Path, subjects: tuple[int, ...] | None = None) -> list[Path]:
     """Recordings with fitted bodies in a folder, in order of subject, session, movement and camera.
 

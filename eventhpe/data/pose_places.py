@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch.utils.data import Dataset
 
 from eventhpe.data.labels import Labels, num_people, read_labels
 from eventhpe.data.pose_labels import Joints, in_image, labelled_joints
@@ -124,3 +126,42 @@ class LabelledRecordings:
         usable = (labels.t_us >= self._window_us) & (inside >= self._min_inside) & (inside > 0)
         # Markers are measured, joints come from the body: without a valid one they mean nothing.
         return usable & person.body_known if self._skeleton.name == SMPL_SKELETON.name else usable
+
+
+class LabelledDataset(Dataset[Any]):
+    """What data sets over labelled recordings share: recordings opened on first use in each process.
+
+    Args:
+        paths: labelled recordings.
+        skeleton: of the joints.
+        window_us, min_inside: see `LabelledRecordings`.
+        length: samples in one pass.
+        seed: of the draws.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        skeleton: Skeleton,
+        *,
+        window_us: int,
+        min_inside: float,
+        length: int,
+        seed: int,
+    ) -> None:
+        self.skeleton, self.length, self.seed = skeleton, length, seed
+        self.offset = 0
+        """Added to every index, to go on where an earlier run stopped."""
+        self._recordings = LabelledRecordings(paths, skeleton, window_us=window_us, min_inside=min_inside)
+
+    @property
+    def paths(self) -> list[Path]:
+        """The recordings."""
+        return self._recordings.paths
+
+    def close(self) -> None:
+        """Close the recordings; they are opened again when a sample needs them."""
+        self._recordings.close()
+
+    def __len__(self) -> int:
+        return self.length

@@ -12,11 +12,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from torch.utils.data import Dataset
 
 from eventhpe.data.augment import jitter_events, random_crop
 from eventhpe.data.crops import SquareCrop
-from eventhpe.data.pose_places import LabelledRecordings, labelled_paths
+from eventhpe.data.pose_places import LabelledDataset, labelled_paths
 from eventhpe.data.pose_sample import Body, PoseSample, mirror_pose, pose_sample, without_depth
 from eventhpe.data.pose_support import NEAR_SHARE, events_near, longer_side, num_inside
 from eventhpe.data.roll import Roll
@@ -96,7 +95,7 @@ class PoseSamples:
         return PoseDataset(labelled_paths(folder), self, length=length, seed=seed)
 
 
-class PoseDataset(Dataset[PoseSample]):
+class PoseDataset(LabelledDataset):
     """Samples from recordings; opened on first use in each process.
 
     Args:
@@ -107,24 +106,11 @@ class PoseDataset(Dataset[PoseSample]):
     """
 
     def __init__(self, paths: Sequence[Path], options: PoseSamples, *, length: int, seed: int = 0) -> None:
-        self.options, self.length, self.seed = options, length, seed
-        self.skeleton = skeleton_by_name(options.skeleton)
-        self.offset = 0
-        """Added to every index, to go on where an earlier run stopped."""
-        self._recordings = LabelledRecordings(
-            paths, self.skeleton, window_us=options.window_us, min_inside=options.min_inside
-        )
-
-    @property
-    def paths(self) -> list[Path]:
-        return self._recordings.paths
-
-    def close(self) -> None:
-        """Close the recordings; they are opened again when a sample needs them."""
-        self._recordings.close()
-
-    def __len__(self) -> int:
-        return self.length
+        super().__init__(
+            paths, skeleton_by_name(options.skeleton), window_us=options.window_us,
+            min_inside=options.min_inside, length=length, seed=seed,
+        )  # fmt: skip
+        self.options = options
 
     def place(self, index: int) -> tuple[Path, int, int]:
         """Recording, person and label of a sample.

@@ -13,7 +13,7 @@ from torch import nn
 
 from eventhpe.body.default import open_body
 from eventhpe.data.crowd_samples import CrowdSamples
-from eventhpe.data.dhp19_bodies_files import BodiesName, find_bodies
+from eventhpe.data.dhp19_bodies_files import find_bodies, holds_bodies
 from eventhpe.data.dhp19_dataset import TRAINING_SUBJECTS, VALIDATION_SUBJECTS
 from eventhpe.data.dhp19_samples import recorded_subjects
 from eventhpe.data.dhp19_targets import DHP19PoseDataset, DHP19PoseSamples
@@ -177,7 +177,7 @@ def _pose_samples(
     view: str = "person",
 ) -> PoseSamples | DHP19PoseSamples:
     """How samples are drawn; of DHP19's prepared frames where that is what the folder holds."""
-    if config.source == "dhp19" and isinstance(config.data, Path) and not _holds_bodies(config.data):
+    if config.source == "dhp19" and isinstance(config.data, Path) and not holds_bodies(config.data):
         if num_labelled:
             raise FormatError("num_labelled goes with recordings of ours, not with prepared frames of DHP19.")
         return DHP19PoseSamples(
@@ -190,10 +190,6 @@ def _pose_samples(
         config.size_px, skeleton=skeleton, weak_share=weak_share, num_labelled=num_labelled,
         min_events=min_events,
     )  # fmt: skip
-
-
-def _holds_bodies(folder: Path) -> bool:
-    return any(BodiesName.parse(path.name) is not None for path in folder.glob("*.h5"))
 
 
 def _subjects(config: TrainConfig) -> tuple[int, ...]:

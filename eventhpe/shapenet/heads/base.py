@@ -6,6 +6,7 @@ encoder's maps, and a loss. Codecs are pure functions in the head's file. `HEADS
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -73,7 +74,7 @@ class HeadSize:
         return len(self.skeleton.joints)
 
 
-class PoseHead(nn.Module):
+class PoseHead(nn.Module, ABC):
     """Base of the heads.
 
     Args:
@@ -87,17 +88,17 @@ class PoseHead(nn.Module):
         super().__init__()
         self.size = size
 
+    @abstractmethod
     def forward(self, features: Tensor) -> dict[str, Tensor]:
         """Encoder maps (B, C, S/32, S/32) to named maps."""
-        raise NotImplementedError
 
+    @abstractmethod
     def losses(self, maps: dict[str, Tensor], labels: JointLabels) -> dict[str, Tensor]:
         """Scalar terms of the loss by name, already weighted."""
-        raise NotImplementedError
 
+    @abstractmethod
     def decode(self, maps: dict[str, Tensor]) -> Decoded:
         """Joints in pixels of the crop."""
-        raise NotImplementedError
 
     def flip(self, maps: dict[str, Tensor], mirrored: dict[str, Tensor]) -> Decoded:
         """Joints of a crop and of its mirror image, averaged by coordinates unless overridden."""
