@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,13 +14,14 @@ from eventhpe.capture import follow_person, window_starts
 from eventhpe.data.crops import SquareCrop
 from eventhpe.data.pose_sample import has_parts
 from eventhpe.data.poses import PersonPoses, Poses
-from eventhpe.data.windows import WINDOW_US, window_frames
+from eventhpe.data.windows import GRAY, NUM_CHANNELS, WINDOW_US, gray_input, window_frames
 from eventhpe.errors import FormatError
 from eventhpe.events.recording import Recording
 from eventhpe.find_people import find_people, trained_size
 from eventhpe.geometry.camera import Camera
 from eventhpe.shapenet.crop import crop_to_intrinsics
 from eventhpe.shapenet.heads.depth_recovery import adult_bones, lift, recover_root_depth
+from eventhpe.shapenet.heads.hemlets import HEMletsHead
 from eventhpe.shapenet.heads.pose_net import PoseNet
 from eventhpe.shapenet.heads.swahr import SWAHRNet
 from eventhpe.weights.files import WeightsCard, load_network, shipped
@@ -54,12 +55,23 @@ class PoseNetworks:
         joints_net, joints_card = load_network(joints or shipped("simdr"))
         if not isinstance(joints_net, PoseNet):
             raise FormatError(f"{joints}: expected weights of a head, such as `eventhpe train simdr` leaves.")
+        if not reads_gray(joints_card) and joints_net.config.in_channels != NUM_CHANNELS:
+            raise FormatError(
+                f"{joints}: reads {joints_net.config.in_channels} channels, as prepared frames of DHP19 do; "
+                f"windows of events have {NUM_CHANNELS}."
+            )
         if finder == "density":
             return cls(joints_net, joints_card)
         people_net, people_card = load_network(people or shipped("swahr"))
         if not isinstance(people_net, SWAHRNet):
             raise FormatError(f"{people}: expected weights of `eventhpe train swahr`.")
         return cls(joints_net, joints_card, people_net, people_card)
+
+
+def reads_gray(card: WeightsCard) -> bool:
+    """Whether a head was trained on gray images instead of events."""
+    training = card.data.get("training", {})
+    return isinstance(training, dict) and training.get("input_kind") == GRAY
 
 
 @dataclass(frozen=True)
@@ -81,7 +93,7 @@ def find_poses(
     provenance: dict[str, Any] | None = None,
     progress: Progress = lambda items, what: items,
 ) -> Poses:
-    """Joints of everybody in a recording, every 50 ms.
+    """Joints of everybody in a recording, every 50 ms, or at each image by a head that reads gray images.
 
     Args:
         recording: the events.
@@ -92,25 +104,29 @@ def find_poses(
         provenance: added to the result's.
         progress: wraps the long loops.
     Raises:
-        FormatError: the recording is shorter than one window, or nobody is found in it.
+        FormatError: the recording is shorter than one window, nobody is found in it, or gray images are asked
+            for and missing.
     """
-    starts = window_starts(recording)
+    gray = reads_gray(networks.joints_card)
+    starts = gray_starts(recording) if gray else window_starts(recording)
     followed = _follow(recording, starts, networks, progress)
     size = networks.joints.config.size
     people = []
     for person in followed:
-        uv, confidence, xyz = [], [], []
+        uv, confidence, xyz, order = [], [], [], []
         for begin in progress(range(0, len(person.window), CHUNK), f"joints of person {person.person}"):
             part = slice(begin, begin + CHUNK)
-            found = _joints(recording, starts, person, part, networks.joints, camera, flip=flip)
-            uv.append(found[0])
-            confidence.append(found[1])
-            if found[2] is not None:
-                xyz.append(found[2])
+            crops = person.crops[part]
+            frames = _frames(recording, starts[person.window[part]], crops, size, gray=gray)
+            found = _joints(frames, crops, networks.joints, camera, flip=flip)
+            uv.append(found.uv)
+            confidence.append(found.confidence)
+            xyz += [] if found.xyz is None else [found.xyz]
+            order += [] if found.order is None else [found.order]
         people.append(
             PersonPoses(
                 person.person, person.window, np.concatenate(uv), np.concatenate(confidence), person.box,
-                np.concatenate(xyz) if xyz else None,
+                np.concatenate(xyz) if xyz else None, np.concatenate(order) if order else None,
             )
         )  # fmt: skip
     skeleton = networks.joints.skeleton
@@ -144,25 +160,56 @@ def _edges(crop: SquareCrop) -> tuple[float, float, float, float]:
     return crop.left, crop.top, crop.left + crop.side, crop.top + crop.side
 
 
-def _joints(
-    recording: Recording,
-    starts: NDArray[np.int64],
-    person: _Followed,
-    part: slice,
-    network: PoseNet,
-    camera: Camera | None,
-    *,
-    flip: bool,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64] | None]:
-    """Pixels of the image (n, J, 2), confidences (n, J), and metres (n, J, 3) where there is depth."""
-    size, crops = network.config.size, person.crops[part]
+def gray_starts(recording: Recording) -> NDArray[np.int64]:
+    """Starts of the windows that end at the gray images, µs.
+
+    Raises:
+        FormatError: there are no images after the first 50 ms.
+    """
+    images = recording.frames
+    times = np.zeros(0, np.int64) if images is None else np.asarray(images.t_us, np.int64)
+    times = times[(times >= WINDOW_US) & (times <= recording.duration_us)]
+    if not len(times):
+        raise FormatError(
+            f"{recording.source}: these weights read gray images, and the recording has none after its first "
+            "50 ms. Use weights that read events."
+        )
+    return times - WINDOW_US
+
+
+def _frames(
+    recording: Recording, starts: NDArray[np.int64], crops: Sequence[SquareCrop], size: int, *, gray: bool
+) -> torch.Tensor:
+    """(n, C, S, S) network input of windows, or of the gray images at their ends."""
     frames = []
-    for k, crop in zip(person.window[part], crops, strict=True):
-        t0, t1 = int(starts[k]), int(starts[k]) + WINDOW_US
-        events = recording.read(recording.index_at(t0), recording.index_at(t1))
-        frames.append(window_frames(events, crop, t0_us=t0, t1_us=t1, out_px=size))
+    for t0, crop in zip(starts.tolist(), crops, strict=True):
+        if gray:
+            assert recording.frames is not None
+            image = recording.frames[int(np.searchsorted(recording.frames.t_us, t0 + WINDOW_US))]
+            frames.append(gray_input(crop.cut_image(image, size)))
+            continue
+        events = recording.read(recording.index_at(t0), recording.index_at(t0 + WINDOW_US))
+        frames.append(window_frames(events, crop, t0_us=t0, t1_us=t0 + WINDOW_US, out_px=size))
+    return torch.from_numpy(np.stack(frames))
+
+
+class _Found(NamedTuple):
+    """Pixels of the image (n, J, 2), confidences (n, J), and perhaps metres (n, J, 3), orders (n, 14)."""
+
+    uv: NDArray[np.float64]
+    confidence: NDArray[np.float64]
+    xyz: NDArray[np.float64] | None
+    order: NDArray[np.int64] | None
+
+
+def _joints(
+    frames: torch.Tensor, crops: Sequence[SquareCrop], network: PoseNet, camera: Camera | None, *, flip: bool
+) -> _Found:
+    size, head = network.config.size, network.head
     with torch.inference_mode():
-        found = network.joints(torch.from_numpy(np.stack(frames)), flip=flip)
+        maps = network(frames)
+        found = head.flip(maps, network(frames.flip(-1))) if flip else head.decode(maps)
+        order = head.predicted_order(maps).numpy() if isinstance(head, HEMletsHead) else None
     uv = np.stack(
         [crop.back(points, size) for crop, points in zip(crops, found.uv.double().numpy(), strict=True)]
     )
@@ -175,4 +222,4 @@ def _joints(
             points, depth, K, skeleton=network.skeleton, bones_mm=bones, depth_range=(0.5, 30.0)
         )
         xyz = lift(points, depth, root, K).numpy()
-    return uv, found.confidence.double().numpy(), xyz
+    return _Found(uv, found.confidence.double().numpy(), xyz, order)

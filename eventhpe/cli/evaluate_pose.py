@@ -47,6 +47,7 @@ def evaluate_pose(options: Options) -> int:
 
 def _crops(options: Options, loaded: list[tuple[Path, torch.nn.Module, WeightsCard]]) -> dict[str, Any]:
     from eventhpe.data.pose_samples import PoseSamples
+    from eventhpe.data.windows import GRAY, INPUT_KINDS, NUM_CHANNELS
     from eventhpe.errors import FormatError
     from eventhpe.evaluation.pose import (
         METRICS_2D,
@@ -58,26 +59,29 @@ def _crops(options: Options, loaded: list[tuple[Path, torch.nn.Module, WeightsCa
         scores_3d,
     )
     from eventhpe.evaluation.tables import average_scores, json_ready
+    from eventhpe.pose import reads_gray
     from eventhpe.shapenet.heads.hemlets import HEMletsHead
     from eventhpe.shapenet.heads.pose_net import PoseNet
 
-    estimators, sizes, skeletons = {}, set(), set()
-    for path, network, _ in loaded:
+    estimators, sizes, skeletons, kinds = {}, set(), set(), set()
+    for path, network, card in loaded:
         size, skeleton, channels = _facts(path, network)
-        if channels != 8:
+        kinds.add(GRAY if reads_gray(card) else INPUT_KINDS[0])
+        if channels != NUM_CHANNELS and not reads_gray(card):
             raise FormatError(
                 f"{path}: reads {channels} channels, as prepared frames of DHP19 have; labelled recordings "
-                "give windows of 8."
+                f"give windows of {NUM_CHANNELS}."
             )
         sizes.add(size)
         skeletons.add(skeleton)
         estimators[path.stem if len({p.stem for p, _, _ in loaded}) == len(loaded) else str(path)] = partial(
             _joints, network
         )
-    if len(sizes) > 1 or len(skeletons) > 1:
+    if len(sizes) > 1 or len(skeletons) > 1 or len(kinds) > 1:
         raise FormatError(
-            "the two networks differ in the size of their crops or in their joints: "
-            f"{sorted(sizes)} px, {', '.join(s.name for s in skeletons)}. Evaluate them one by one."
+            "the two networks differ in the size of their crops, in their joints or in what they read: "
+            f"{sorted(sizes)} px, {', '.join(s.name for s in skeletons)}, {', '.join(sorted(kinds))}. "
+            "Evaluate them one by one."
         )
     (size,), (skeleton,) = sizes, skeletons
     deep = options.protocol == "pose3d"
@@ -91,7 +95,7 @@ def _crops(options: Options, loaded: list[tuple[Path, torch.nn.Module, WeightsCa
         print(f"{poses.name}: {len(poses.truth.uv)} poses", file=sys.stderr)
 
     results = estimate_poses(
-        _paths(options), estimators, PoseSamples(size, skeleton=skeleton.name),
+        _paths(options), estimators, PoseSamples(size, kind=kinds.pop(), skeleton=skeleton.name),
         skeleton=skeleton, on_recording=say, read_order=read_order,
     )  # fmt: skip
     flat, space = constant_answers(results)

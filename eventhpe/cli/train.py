@@ -55,6 +55,19 @@ class Options:
     """ShapeNet: feed flow to the network."""
     coherence: float = 0.1
     """ShapeNet: weight of the flow-coherence loss; 0 switches it off."""
+    frame_head: Literal["none", "heatmap", "integral", "regression", "simdr", "volumetric", "hemlets"] = (
+        "none"
+    )
+    """ShapeNet: also train its encoder through such a head on the joints at the end of each window."""
+    frame_weight: float = 0.1
+    """ShapeNet: weight of the frame head's loss."""
+    frame_recordings: Path | None = None
+    """ShapeNet: folder of converted recordings from which the frame head learns, instead of from --data."""
+    frame_poses: Path | None = None
+    """ShapeNet: joints in those recordings, from `eventhpe pose FOLDER -o THIS`, such as HEMlets finds in
+    gray images."""
+    frame_confidence: float = 0.3
+    """ShapeNet: joints of --frame-poses with less confidence are not learned from."""
     steps: int = 2000
     """Optimiser steps; the CNN counts --epochs."""
     epochs: float = 20.0
@@ -78,7 +91,9 @@ class Options:
     skeleton: Literal["dhp19", "dhp19_15", "smpl24"] | None = None
     """Pose systems: joints to learn; by default dhp19_15, for PoSh smpl24."""
     head_options: tuple[str, ...] = ()
-    """Heads and PoSh: NAME=VALUE words, such as k=3 sigma=6 (docs/systems/simdr.md)."""
+    """Heads, PoSh, ShapeNet's frame head: NAME=VALUE words, such as k=3 sigma=6 (docs/systems/simdr.md)."""
+    input: Literal["events", "gray"] = "events"
+    """Heads: read windows of events, or the gray images at the times of the poses."""
     weak_share: float = 0.0
     """Heads: share of the poses that keep joints in the image and depth orders only."""
     num_labelled: int = 0
@@ -95,6 +110,8 @@ class Options:
     """PoSh: weights of `eventhpe train hemlets` to stand on; without them it learns HEMlets first."""
     inputs: Literal["full", "joints", "pooled"] = "full"
     """PoSh: what the regressor sees: joints and part features, joints alone, or the encoder alone."""
+    hidden: int = 1024
+    """PoSh: width of the regressor."""
     later: float = 1.0
     """PoSh: factor on the step sizes of its later stages, for short trainings."""
     arm: Literal["mse", "sahr", "wahr", "swahr"] = "swahr"
@@ -113,8 +130,12 @@ class Options:
 
 def run(options: Options) -> int:
     """Train and say where the weights are."""
+    from eventhpe.cli.train_frames import refuse_frames, refuse_gray
     from eventhpe.cli.train_pose import POSE_SYSTEMS, train_pose_system
 
+    refuse_gray(options)
+    if options.system != "shapenet":
+        refuse_frames(options)
     if options.system in POSE_SYSTEMS:
         result = train_pose_system(options)
     else:
@@ -126,6 +147,7 @@ def run(options: Options) -> int:
 
 
 def _train(options: Options) -> TrainResult:
+    from eventhpe.cli.train_frames import frame_head, pseudo_labels
     from eventhpe.flownet.network import FlowNetConfig
     from eventhpe.shapenet.losses import ShapeLossWeights
     from eventhpe.shapenet.state import ShapeNetConfig
@@ -147,6 +169,8 @@ def _train(options: Options) -> TrainResult:
         num_windows=options.num_windows,
         flow_weights=options.flow_weights or (shipped("flownet") if options.use_flow else None),
         init=options.init,
+        frame=frame_head(options),
+        pseudo=pseudo_labels(options),
     )
 
 

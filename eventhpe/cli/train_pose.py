@@ -39,6 +39,7 @@ def train_pose_system(options: Options) -> TrainResult:
             init=options.init, pretrained=options.pretrained, transferred=options.transfer,
             weak_share=options.weak_share, num_labelled=options.num_labelled,
             min_events=options.min_events, view=options.view,
+            kind="gray" if options.input == "gray" else "counts",
         )  # fmt: skip
     if options.system == "posh":
         return _posh(options, config)
@@ -75,9 +76,10 @@ def _posh(options: Options, config: TrainConfig) -> TrainResult:
         if not isinstance(net, PoseNet):
             raise FormatError(f"{options.hemlets}: expected weights of `eventhpe train hemlets`.")
         below = net.config
+    network = PoShConfig(hemlets=below, inputs=options.inputs, hidden=options.hidden)
     return train_posh(
-        config, PoShConfig(hemlets=below, inputs=options.inputs), later=options.later, init=options.init,
-        hemlets=options.hemlets, min_events=options.min_events,
+        config, network, later=options.later, init=options.init, hemlets=options.hemlets,
+        min_events=options.min_events,
     )  # fmt: skip
 
 
@@ -103,12 +105,13 @@ def _unlabelled(data: str | None) -> Path | None:
 
 
 def _channels(options: Options) -> int:
-    """Of the input: prepared frames of DHP19 have one, our event windows eight."""
+    """Of the input: prepared frames of DHP19 and gray images have one, our event windows eight."""
     from eventhpe.data.dhp19_bodies_files import holds_bodies
     from eventhpe.data.windows import NUM_CHANNELS
 
     kind, _, folder = options.data.partition(":")
-    return 1 if kind == "dhp19" and not holds_bodies(folder) else NUM_CHANNELS
+    prepared = kind == "dhp19" and not holds_bodies(folder)
+    return 1 if prepared or options.input == "gray" else NUM_CHANNELS
 
 
 def head_options(words: tuple[str, ...]) -> dict[str, Any]:

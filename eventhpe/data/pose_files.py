@@ -69,6 +69,8 @@ def _stacked(poses: Poses) -> dict[str, np.ndarray]:
     rows["person"] = np.concatenate([np.full(len(p.window), p.person, np.int64) for p in poses.people])
     if all(p.xyz is not None for p in poses.people):
         rows["xyz"] = np.concatenate([p.xyz for p in poses.people if p.xyz is not None])
+    if all(p.order is not None for p in poses.people):
+        rows["order"] = np.concatenate([p.order for p in poses.people if p.order is not None])
     return rows
 
 
@@ -83,7 +85,7 @@ def read_poses(path: str | Path) -> Poses:
         raise FormatError(f"{path}: no such file.")
     names = (
         "schema", "schema_version", "skeleton", "t_us", "sensor_size", "provenance", "person", "window", "uv",
-        "confidence", "box", "xyz", "camera_K", "camera_dist",
+        "confidence", "box", "xyz", "order", "camera_K", "camera_dist",
     )  # fmt: skip
     raw = read_npz(path, names)
     if str(raw.get("schema", "")) != SCHEMA or int(raw.get("schema_version", 0)) > SCHEMA_VERSION:
@@ -97,10 +99,10 @@ def read_poses(path: str | Path) -> Poses:
     for number in sorted({int(n) for n in raw["person"]}):
         mine = raw["person"] == number
         xyz = raw["xyz"][mine] if "xyz" in raw else None
+        order = raw["order"][mine].astype(np.int64) if "order" in raw else None
         window = raw["window"][mine].astype(np.int64)
-        people.append(
-            PersonPoses(number, window, raw["uv"][mine], raw["confidence"][mine], raw["box"][mine], xyz)
-        )
+        uv, confidence, box = (raw[name][mine] for name in ("uv", "confidence", "box"))
+        people.append(PersonPoses(number, window, uv, confidence, box, xyz, order))
     camera = None
     if "camera_K" in raw:
         camera = Camera(K=raw["camera_K"], size=(height, width), dist=raw["camera_dist"])

@@ -58,13 +58,21 @@ class LabelledRecordings:
         skeleton: of the joints.
         window_us: length of the window that ends at a pose; it must lie within the recording.
         min_inside: share of a person's joints that must lie in the image for a pose to be drawn.
+        gray: poses at the times of gray images only.
     """
 
     def __init__(
-        self, paths: Sequence[Path], skeleton: Skeleton, *, window_us: int, min_inside: float
+        self,
+        paths: Sequence[Path],
+        skeleton: Skeleton,
+        *,
+        window_us: int,
+        min_inside: float,
+        gray: bool = False,
     ) -> None:
         self.paths = list(paths)
         self._skeleton, self._window_us, self._min_inside = skeleton, window_us, min_inside
+        self._gray = gray
         self._open: dict[Path, tuple[Recording, list[Person]]] = {}
         self._places: dict[Path, NDArray[np.int64]] = {}
 
@@ -77,9 +85,10 @@ class LabelledRecordings:
     def places(self, path: Path) -> NDArray[np.int64]:
         """(N, 2) person and label of the poses that can be drawn from a recording."""
         if path not in self._places:
+            recording, people = self[path]
             found = [
-                np.stack(np.broadcast_arrays(i, np.flatnonzero(self._usable(person))), -1)
-                for i, person in enumerate(self[path][1])
+                np.stack(np.broadcast_arrays(i, np.flatnonzero(self._usable(person, recording))), -1)
+                for i, person in enumerate(people)
             ]
             self._places[path] = np.concatenate(found).astype(np.int64)
         return self._places[path]
@@ -100,7 +109,8 @@ class LabelledRecordings:
             raise FormatError(
                 f"{path.parent}: none of {len(self.paths)} recordings has a pose at the end of a window of "
                 f"{self._window_us / 1000:g} ms with {100 * self._min_inside:g} % of its "
-                f"{len(self._skeleton.joints)} joints in the image and, if they come from it, a valid body."
+                f"{len(self._skeleton.joints)} joints in the image and, if they come from it, a valid body"
+                + (", at the time of a gray image." if self._gray else ".")
             )
         person, k = places[int(rng.integers(len(places)))]
         return path, int(person), int(k)
@@ -120,10 +130,12 @@ class LabelledRecordings:
         known = np.ones(len(labels.t_us), bool) if labels.valid is None else labels.valid
         return Person(labels, joints, known)
 
-    def _usable(self, person: Person) -> NDArray[np.bool_]:
+    def _usable(self, person: Person, recording: Recording) -> NDArray[np.bool_]:
         labels = person.labels
         inside = in_image(person.joints.uv, labels.camera.size).mean(-1)
         usable = (labels.t_us >= self._window_us) & (inside >= self._min_inside) & (inside > 0)
+        if self._gray:
+            usable &= np.isin(labels.t_us, [] if recording.frames is None else recording.frames.t_us)
         # Markers are measured, joints come from the body: without a valid one they mean nothing.
         return usable & person.body_known if self._skeleton.name == SMPL_SKELETON.name else usable
 
@@ -137,6 +149,7 @@ class LabelledDataset(Dataset[Any]):
         window_us, min_inside: see `LabelledRecordings`.
         length: samples in one pass.
         seed: of the draws.
+        gray: see `LabelledRecordings`.
     """
 
     def __init__(
@@ -148,11 +161,14 @@ class LabelledDataset(Dataset[Any]):
         min_inside: float,
         length: int,
         seed: int,
+        gray: bool = False,
     ) -> None:
         self.skeleton, self.length, self.seed = skeleton, length, seed
         self.offset = 0
         """Added to every index, to go on where an earlier run stopped."""
-        self._recordings = LabelledRecordings(paths, skeleton, window_us=window_us, min_inside=min_inside)
+        self._recordings = LabelledRecordings(
+            paths, skeleton, window_us=window_us, min_inside=min_inside, gray=gray
+        )
 
     @property
     def paths(self) -> list[Path]:

@@ -19,9 +19,10 @@ from eventhpe.data.pose_places import LabelledDataset, labelled_paths
 from eventhpe.data.pose_sample import Body, PoseSample, mirror_pose, pose_sample, without_depth
 from eventhpe.data.pose_support import NEAR_SHARE, events_near, longer_side, num_inside
 from eventhpe.data.roll import Roll
-from eventhpe.data.windows import INPUT_KINDS, WINDOW_US, window_frames
+from eventhpe.data.windows import GRAY, INPUT_KINDS, WINDOW_US, gray_input, window_frames
 from eventhpe.errors import FormatError, ShapeError
 from eventhpe.events.filters import background_activity
+from eventhpe.events.recording import Recording
 from eventhpe.geometry.camera import Camera
 from eventhpe.geometry.rotation import rotvec_to_rotmat
 from eventhpe.geometry.skeleton import skeleton_by_name
@@ -29,6 +30,8 @@ from eventhpe.geometry.skeleton import skeleton_by_name
 CENTRED_MARGIN = 1.25
 """Side of the crop over the longer side of the joints' box, where crops are not varied."""
 
+GAMMA = (0.6, 1.6)
+"""Range of the gamma of gray images where samples are varied."""
 
 TRIES = 100
 """Draws after which recordings count as without windows of so many events."""
@@ -45,7 +48,8 @@ class PoseSamples:
 
     Attributes:
         size_px: S, side of the network input.
-        kind: input kind (see data.windows).
+        kind: input kind (see data.windows), or "gray" for the gray image at the pose's time, of which no
+            camera is turned.
         skeleton: "dhp19" (13 joints), "dhp19_15" or "smpl24".
         augment: vary the crop as an imperfect finder does (its side by a factor of 0.83 to 1.18 about the
             middle, more where limbs are cut off), jitter events, turn and mirror. Off: centred crops of the
@@ -81,8 +85,10 @@ class PoseSamples:
 
     def __post_init__(self) -> None:
         skeleton_by_name(self.skeleton)
-        if self.kind not in INPUT_KINDS:
-            raise ShapeError(f"PoseSamples.kind must be one of {', '.join(INPUT_KINDS)}; got {self.kind!r}.")
+        if self.kind not in (*INPUT_KINDS, GRAY):
+            raise ShapeError(
+                f"PoseSamples.kind must be one of {', '.join((*INPUT_KINDS, GRAY))}; got {self.kind!r}."
+            )
         for name in ("flip_share", "roll_share", "weak_share", "min_inside"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ShapeError(f"PoseSamples.{name} must lie in [0, 1]; got {getattr(self, name)}.")
@@ -108,7 +114,7 @@ class PoseDataset(LabelledDataset):
     def __init__(self, paths: Sequence[Path], options: PoseSamples, *, length: int, seed: int = 0) -> None:
         super().__init__(
             paths, skeleton_by_name(options.skeleton), window_us=options.window_us,
-            min_inside=options.min_inside, length=length, seed=seed,
+            min_inside=options.min_inside, length=length, seed=seed, gray=options.kind == GRAY,
         )  # fmt: skip
         self.options = options
 
@@ -161,8 +167,11 @@ class PoseDataset(LabelledDataset):
         if roll is not None:
             around = roll.pixels(around)
         crop = random_crop(around, rng) if o.augment else centred_crop(around)
-        cut = window_frames if roll is None else roll.frames
-        frames = cut(events, crop, t0_us=t0, t1_us=t1, out_px=o.size_px, kind=o.kind)
+        if o.kind == GRAY:
+            frames = self._gray(recording, t1, crop, rng)
+        else:
+            cut = window_frames if roll is None else roll.frames
+            frames = cut(events, crop, t0_us=t0, t1_us=t1, out_px=o.size_px, kind=o.kind)
         rotmats = rotvec_to_rotmat(labels.params.pose[k])
         transl, pelvis = labels.params.transl[k].astype(np.float64), labels.joints3d[k, 0].astype(np.float64)
         xyz, rest = person.joints.xyz[k], pelvis - transl
@@ -182,9 +191,21 @@ class PoseDataset(LabelledDataset):
         weak = np.random.default_rng([self.seed, 3, self.paths.index(path), number, k])
         return without_depth(sample) if weak.random() < o.weak_share else sample
 
+    def _gray(
+        self, recording: Recording, t_us: int, crop: SquareCrop, rng: np.random.Generator
+    ) -> NDArray[np.float32]:
+        """The gray image of that time as input; with another gamma where samples are varied."""
+        images = recording.frames
+        assert images is not None  # poses without an image are not drawn
+        image = crop.cut_image(images[int(np.searchsorted(images.t_us, t_us))], self.options.size_px)
+        if self.options.augment:
+            gamma = float(np.exp(rng.uniform(*np.log(GAMMA))))
+            image = np.rint(255 * (image / 255.0) ** gamma).astype(np.uint8)
+        return gray_input(image)
+
     def _draw_roll(self, camera: Camera, rng: np.random.Generator) -> Roll | None:
         o = self.options
-        if not o.augment or rng.random() >= o.roll_share or not Roll.fits(camera):
+        if not o.augment or rng.random() >= o.roll_share or not Roll.fits(camera) or o.kind == GRAY:
             return None
         return Roll.by(float(rng.uniform(-o.roll_deg, o.roll_deg)), camera)
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from eventhpe.errors import ShapeError
 from eventhpe.geometry.camera import Camera
 from eventhpe.geometry.skeleton import Skeleton
+from eventhpe.shapenet.heads.parts import NUM_PARTS
 
 F64 = NDArray[np.float64]
 
@@ -26,6 +27,8 @@ class PersonPoses:
         confidence: (N, J) in [0, 1].
         box: (N, 4) x0, y0, x1, y1 in pixel edges (pixel 0 covers [0, 1)).
         xyz: (N, J, 3) metres in the camera frame, or None.
+        order: (N, 14) int64 depth order of HEMlets' parts (shapenet/heads/parts.py), +1 = the child is nearer
+            to the camera than the parent; None from other heads.
     """
 
     person: int
@@ -34,6 +37,7 @@ class PersonPoses:
     confidence: F64
     box: F64
     xyz: F64 | None = None
+    order: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,8 @@ class Poses:
             expected = {"uv": (N, J, 2), "confidence": (N, J), "box": (N, 4)}
             if p.xyz is not None:
                 expected["xyz"] = (N, J, 3)
+            if p.order is not None:
+                expected["order"] = (N, NUM_PARTS)
             for name, shape in expected.items():
                 if getattr(p, name).shape != shape:
                     raise ShapeError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -48,10 +48,15 @@ class FlowPair(NamedTuple):
     valid: Tensor
 
 
-T = TypeVar("T", bound=tuple[Tensor, ...])
+T = TypeVar("T", bound=tuple[Any, ...])
 
 
 def collate(samples: list[T]) -> T:
-    """Stack samples of one kind, a NamedTuple of tensors, along a new first axis."""
+    """Stack samples of one kind, a NamedTuple of tensors or of such tuples, along a new first axis."""
     make: Callable[..., T] = type(samples[0])
-    return make(*(torch.stack(values) for values in zip(*samples, strict=True)))
+    return make(
+        *(
+            torch.stack(values) if isinstance(values[0], Tensor) else collate(list(values))
+            for values in zip(*samples, strict=True)
+        )
+    )

@@ -19,6 +19,12 @@ NUM_CHANNELS = 8
 
 INPUT_KINDS = ("counts", "binary")
 
+GRAY = "gray"
+"""Input of networks that read gray images instead of events."""
+
+_LEAST_CONTRAST = 5.0
+"""Gray levels; plain images are not blown up to more than this allows."""
+
 
 def window_frames(
     events: Events, crop: SquareCrop, *, t0_us: int, t1_us: int, out_px: int, kind: str = "counts"
@@ -62,6 +68,12 @@ def rectangle_frames(
     if kind == "binary":
         return _cut(crop_binary, events, t0_us, t1_us, square, out_px, NUM_CHANNELS)[:, :H, :W]
     raise ShapeError(f"kind must be one of {', '.join(INPUT_KINDS)}; got {kind!r}.")
+
+
+def gray_input(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """(S, S) gray crop to network input (1, S, S), without its own brightness and contrast."""
+    values = image.astype(np.float32)
+    return ((values - values.mean()) / max(float(values.std()), _LEAST_CONTRAST))[None]
 
 
 def _cut(

@@ -100,7 +100,11 @@ class ResNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, out_features)."""
-        return torch.flatten(nn.functional.adaptive_avg_pool2d(self.maps(x), self.grid), 1)
+        return self.pool(self.maps(x))
+
+    def pool(self, maps: Tensor) -> Tensor:
+        """The last stage's maps (N, out_channels, h, w) to (N, out_features)."""
+        return torch.flatten(nn.functional.adaptive_avg_pool2d(maps, self.grid), 1)
 
     def maps(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to the last stage's maps (N, out_channels, H/32, W/32), H and W multiples of 32."""

@@ -8,7 +8,7 @@ that are really predicted, and an uncertainty per joint.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -79,9 +79,16 @@ class WindowEncoder(nn.Module):
 
     def forward(self, frames: Tensor, flow: Tensor | None, crop: Tensor) -> Tensor:
         """(N, C, S, S), (N, 2, S, S) or None, (N, 3) to (N, hidden)."""
+        return self.pool(self.maps(frames, flow), crop)
+
+    def maps(self, frames: Tensor, flow: Tensor | None) -> Tensor:
+        """(N, C, S, S), (N, 2, S, S) or None to the image encoder's last maps (N, F, S/32, S/32)."""
         image = frames if flow is None else torch.cat([frames, flow / self.flow_divisor], 1)
-        features = self.image(image.contiguous(memory_format=torch.channels_last))
-        joined = torch.cat([features.float(), self.crop(crop).float()], -1)
+        return self.image.maps(image.contiguous(memory_format=torch.channels_last))
+
+    def pool(self, maps: Tensor, crop: Tensor) -> Tensor:
+        """Those maps and (N, 3) to (N, hidden)."""
+        joined = torch.cat([self.image.pool(maps).float(), self.crop(crop).float()], -1)
         with torch.autocast(device_type=joined.device.type, enabled=False):
             return self.norm(self.join(joined))
 
@@ -241,10 +248,12 @@ class ShapeNet(nn.Module):
         """
         B, T, _, _ = check_inputs(self.config, frames, flow, crop)
         used_flow = flow.flatten(0, 1) if self.config.use_flow and flow is not None else None
-        x = self.encoder(frames.flatten(0, 1), used_flow, crop.flatten(0, 1)).unflatten(0, (B, T))
+        maps = self.encoder.maps(frames.flatten(0, 1), used_flow)
+        x = self.encoder.pool(maps, crop.flatten(0, 1)).unflatten(0, (B, T))
         # Rotations and depths lose degrees and centimetres in half precision, so all that follows is fp32.
         with torch.autocast(device_type=frames.device.type, enabled=False):
-            return self._track(x.float(), crop.float(), start, hidden)
+            output = self._track(x.float(), crop.float(), start, hidden)
+        return replace(output, maps=maps.unflatten(0, (B, T)))
 
     def _track(self, x: Tensor, crop: Tensor, start: StartState | None, hidden: Tensor | None) -> ShapeOutput:
         body = None if start is None else self._known_body(start)

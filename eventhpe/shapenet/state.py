@@ -124,6 +124,7 @@ class ShapeOutput:
         variance: (B, 25) of the filter after the last window (fixed variant only).
         log_var: (B, T, 24) log of the squared error scale of each root-relative joint, metres (fixed variant
             only).
+        maps: (B, T, F, S/32, S/32) the encoder's last maps, for a head on it (fixed variant only).
     """
 
     rotmats: Tensor
@@ -136,6 +137,7 @@ class ShapeOutput:
     transl_abs: Tensor | None = None
     log_var: Tensor | None = None
     variance: Tensor | None = None
+    maps: Tensor | None = None
 
     @property
     def confidence(self) -> Tensor:

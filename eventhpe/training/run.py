@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,16 @@ import lightning as L
 from eventhpe.body.default import load_body, open_body
 from eventhpe.body.model import BodyModel
 from eventhpe.data import dhp19_samples, mmhpsd_dataset
+from eventhpe.data.framed_clips import FramedClipSamples
 from eventhpe.data.mmhpsd import MMHPSD
+from eventhpe.data.pseudo_samples import PseudoSamples
 from eventhpe.data.sample import Clip
 from eventhpe.data.streaming import ClipSamples, FlowSamples, Samples, SampleStream, StreamConfig
 from eventhpe.data.windows import WINDOW_US
 from eventhpe.errors import FormatError, ShapeError
 from eventhpe.flownet.estimator import FlowEstimator
 from eventhpe.flownet.network import FlowNetConfig
+from eventhpe.shapenet.frame_head import FrameHeadConfig
 from eventhpe.shapenet.losses import ShapeLossWeights
 from eventhpe.shapenet.network import ShapeNet
 from eventhpe.shapenet.state import ShapeNetConfig
@@ -30,6 +33,21 @@ from eventhpe.weights.files import load_network
 
 PROBE_CLIPS = 256
 """Clips whose mean pose a fresh ShapeNet starts from."""
+
+
+@dataclass(frozen=True)
+class PseudoLabels:
+    """Joints that another network found, see data/pseudo_samples.py.
+
+    Attributes:
+        recordings: folder of converted recordings.
+        poses: folder with `<recording>/poses.npz` for each.
+        min_confidence: joints of less are not learned from.
+    """
+
+    recordings: Path
+    poses: Path
+    min_confidence: float = 0.3
 
 
 def train_flownet(
@@ -74,12 +92,19 @@ def train_shapenet(
     num_windows: int = 12,
     flow_weights: Path | None = None,
     init: Path | None = None,
+    frame: FrameHeadConfig | None = None,
+    pseudo: PseudoLabels | None = None,
 ) -> TrainResult:
     """Train ShapeNet on clips of `num_windows` windows, a frozen FlowNet giving the flow.
 
+    Args:
+        frame: a head on the encoder for frame-aligned supervision; None = without.
+        pseudo: windows from which that head learns, instead of from the clips' own joints; their skeleton
+            replaces the one in `frame`.
     Raises:
         ShapeError: the network uses flow and no FlowNet weights are given, or a stream's recordings are too
             short for such clips.
+        FormatError, MissingAssetError: no usable joints in `pseudo`.
     """
     L.seed_everything(config.seed, verbose=False)
     parity = network.variant == "parity"
@@ -100,9 +125,15 @@ def train_shapenet(
     body, samples = _clip_samples(config, num_windows, kind, parity=parity)
     if isinstance(config.data, StreamConfig):
         _check_clips_fit(config.data, num_windows)
-    data = _training_data(config, samples)
+    drawn: Samples = samples
+    if frame is not None and pseudo is not None:
+        windows = PseudoSamples(config.size_px, kind, min_confidence=pseudo.min_confidence)
+        probe = windows.open(pseudo.recordings, pseudo.poses, seed=config.seed)
+        frame = replace(frame, skeleton=probe.skeleton.name)
+        drawn = FramedClipSamples(samples, windows, pseudo.recordings, pseudo.poses)
+    data = _training_data(config, drawn)
     val = None if config.val_data is None else _held_out(samples).open(config.val_data, 64, 10_001)
-    module = ShapeNetModule(network, body, flow, loss=loss, lr=config.lr, steps=config.steps)
+    module = ShapeNetModule(network, body, flow, loss=loss, lr=config.lr, steps=config.steps, frame=frame)
     begun = init is not None or (config.output / "last.ckpt").exists()
     # Where weights follow anyway, a stream need not be generated for the probe.
     if isinstance(module.network, ShapeNet) and not (begun and isinstance(config.data, StreamConfig)):
@@ -111,7 +142,12 @@ def train_shapenet(
     start_from(module.network, init)
     if isinstance(module.network, ShapeNet):  # weights to start from may be of another body
         module.network.set_body(body.J_template[0].cpu(), body.J_shapedirs[0].cpu())
-    extra = {"num_windows": num_windows, "input_kind": kind, "body": body.name}
+    extra = {
+        "num_windows": num_windows,
+        "input_kind": kind,
+        "body": body.name,
+        "frame_labels": None if frame is None else "own" if pseudo is None else pseudo.poses.name,
+    }
     return fit(config, module, data, val, name="shapenet", extra=extra, facts=_told_of_dhp19(config))
 
 

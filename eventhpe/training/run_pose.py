@@ -21,6 +21,7 @@ from eventhpe.data.jigsaw_samples import JigsawSamples
 from eventhpe.data.pose_sample import PoseSample
 from eventhpe.data.pose_samples import PoseSamples
 from eventhpe.data.streaming import SampleStream, StreamConfig
+from eventhpe.data.windows import GRAY
 from eventhpe.errors import FormatError, ShapeError
 from eventhpe.geometry.rotation import rotmat_to_sixd, sixd_to_rotmat
 from eventhpe.shapenet.crop import ray_rotation
@@ -50,6 +51,7 @@ def train_pose(
     num_labelled: int = 0,
     min_events: int = 0,
     view: Literal["person", "frame"] = "person",
+    kind: Literal["counts", "gray"] = "counts",
 ) -> TrainResult:
     """Train a head on crops of single people.
 
@@ -63,13 +65,15 @@ def train_pose(
         num_labelled: use so many labelled poses only; 0 = all.
         min_events: leave out windows with fewer events of the person.
         view: of DHP19's prepared frames, the square around the person or the whole frame in its own pixels.
+        kind: windows of events, or gray images at the times of the poses; the network needs one input channel
+            for the latter.
     Raises:
         FormatError, ShapeError: weights that do not fit, or data that lack the joints.
     """
     L.seed_everything(config.seed, verbose=False)
     samples = _pose_samples(
         config, network.skeleton, weak_share=weak_share, num_labelled=num_labelled, min_events=min_events,
-        view=view,
+        view=view, kind=kind,
     )  # fmt: skip
     module = PoseModule(network, lr=config.lr, steps=config.steps)
     assert isinstance(module.network, PoseNet)
@@ -84,6 +88,7 @@ def train_pose(
         "num_labelled": num_labelled,
         "min_events": min_events,
         "view": view,
+        "input_kind": "dhp19" if isinstance(samples, DHP19PoseSamples) else kind,
         "pretrained": None if pretrained is None else f"{pretrained.name}, {transferred}",
     }
     data, val = _data(config, samples)
@@ -175,8 +180,11 @@ def _pose_samples(
     num_labelled: int = 0,
     min_events: int = 0,
     view: str = "person",
+    kind: str = "counts",
 ) -> PoseSamples | DHP19PoseSamples:
     """How samples are drawn; of DHP19's prepared frames where that is what the folder holds."""
+    if config.source == "dhp19" and kind == GRAY:
+        raise FormatError("DHP19 has no gray images; train on gray images with --data synthetic:FOLDER.")
     if config.source == "dhp19" and isinstance(config.data, Path) and not holds_bodies(config.data):
         if num_labelled:
             raise FormatError("num_labelled goes with recordings of ours, not with prepared frames of DHP19.")
@@ -187,7 +195,7 @@ def _pose_samples(
     if view != "person":
         raise FormatError("whole frames are those of `eventhpe prepare dhp19`; recordings give squares.")
     return PoseSamples(
-        config.size_px, skeleton=skeleton, weak_share=weak_share, num_labelled=num_labelled,
+        config.size_px, kind=kind, skeleton=skeleton, weak_share=weak_share, num_labelled=num_labelled,
         min_events=min_events,
     )  # fmt: skip
 

@@ -10,9 +10,19 @@ import torch
 from torch import Tensor
 
 from eventhpe.body.model import BodyModel
+from eventhpe.data.framed_clips import FramedClip
 from eventhpe.data.sample import Clip
+from eventhpe.errors import ShapeError
 from eventhpe.flownet.estimator import FlowEstimator
+from eventhpe.shapenet.body_joints import JointsOf, body_joints
 from eventhpe.shapenet.crop import crop_to_intrinsics, ray_rotation
+from eventhpe.shapenet.frame_head import (
+    FrameHeadConfig,
+    build_frame_head,
+    frame_losses,
+    labels_of_joints,
+)
+from eventhpe.shapenet.heads.base import JointLabels
 from eventhpe.shapenet.losses import (
     BodyTargets,
     ParityLossWeights,
@@ -32,6 +42,7 @@ class Helpers:
 
     body: BodyModel
     flow: FlowEstimator | None
+    frame_joints: JointsOf | None = None
 
 
 class ShapeNetModule(L.LightningModule):
@@ -46,6 +57,10 @@ class ShapeNetModule(L.LightningModule):
         steps: length of the schedule.
         start_share: share of steps that begin from the (disturbed) true start pose; others start free.
         coherence_vertices: body vertices that the coherence loss compares.
+        frame: a head on the encoder for frame-aligned supervision (shapenet/frame_head.py). It learns from
+            the clips' own joints, or, where batches bring windows with joints in the image, from those.
+    Raises:
+        ShapeError: a frame head for the parity variant.
     """
 
     vertex_subset: Tensor
@@ -61,39 +76,50 @@ class ShapeNetModule(L.LightningModule):
         steps: int,
         start_share: float = 0.5,
         coherence_vertices: int = 1200,
+        frame: FrameHeadConfig | None = None,
     ) -> None:
         super().__init__()
         self.network = build_shapenet(config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if isinstance(self.network, ShapeNet):
             self.network.set_body(body.J_template[0].cpu(), body.J_shapedirs[0].cpu())
+        self.frame, self.frame_head, frame_joints = frame, None, None
+        if frame is not None:
+            if not isinstance(self.network, ShapeNet):
+                raise ShapeError("frame-aligned supervision goes with ShapeNet's fixed variant.")
+            self.frame_head = build_frame_head(frame, self.network)
+            frame_joints = body_joints(body, self.frame_head.size.skeleton)
         # Inside a plain object, so that neither the body nor the frozen FlowNet enters a checkpoint.
-        self.helpers = Helpers(body, flow)
+        self.helpers = Helpers(body, flow, frame_joints)
         self.loss, self.lr, self.steps, self.start_share = loss, lr, steps, start_share
         spread = torch.linspace(0, body.num_vertices - 1, coherence_vertices)
         self.register_buffer("vertex_subset", spread.round().long(), persistent=False)
 
-    def estimate_flow(self, clip: Clip) -> Tensor | None:
-        """(B, T, 2, S, S) pixels from the frozen FlowNet, or None without one."""
+    def estimate_flow(self, frames: Tensor) -> Tensor | None:
+        """(B, T, C, S, S) frames to (B, T, 2, S, S) pixels from the frozen FlowNet, or None without one."""
         if self.helpers.flow is None:
             return None
-        B, T = clip.frames.shape[:2]
-        flow = torch.from_numpy(self.helpers.flow.estimate(clip.frames.flatten(0, 1)))
-        return flow.to(clip.frames.device).unflatten(0, (B, T))
+        B, T = frames.shape[:2]
+        flow = torch.from_numpy(self.helpers.flow.estimate(frames.flatten(0, 1)))
+        return flow.to(frames.device).unflatten(0, (B, T))
 
-    def training_step(self, clip: Clip, batch_idx: int) -> Tensor:
-        """One step on B clips of T windows."""
+    def training_step(self, batch: Clip | FramedClip, batch_idx: int) -> Tensor:
+        """One step on B clips of T windows, perhaps with windows whose joints are known in the image."""
+        clip = batch.clip if isinstance(batch, FramedClip) else batch
         if isinstance(self.network, EventTrackNet):
             start: StartState | None = self._start(clip)
         else:
             start = self._noisy_start(clip) if torch.rand(()) < self.start_share else None
-        total, terms = self._losses(clip, start)
+        total, terms, maps = self._losses(clip, start)
+        if self.frame is not None:
+            frame = self._frame_losses(batch, maps)
+            total, terms = total + self.frame.weight * frame["frame"], terms | frame
         self.log_dict({f"train/{k}": v for k, v in terms.items()}, batch_size=len(clip.frames))
         self.log("train/total", total, batch_size=len(clip.frames))
         return total
 
     def validation_step(self, clip: Clip, batch_idx: int) -> None:
         """Root-aligned joint error in mm, start-free and with the true start."""
-        flow = self.estimate_flow(clip)
+        flow = self.estimate_flow(clip.frames)
         starts: dict[str, StartState | None] = {"start": self._start(clip)}
         if isinstance(self.network, ShapeNet):
             starts["free"] = None
@@ -106,8 +132,11 @@ class ShapeNetModule(L.LightningModule):
             self.log(f"val/root_aligned_{name}_mm", error, batch_size=len(clip.frames))
             self.log(f"val/pelvis_{name}_mm", hips.norm(dim=-1).mean() * 1000, batch_size=len(clip.frames))
 
-    def _losses(self, clip: Clip, start: StartState | None) -> tuple[Tensor, dict[str, Tensor]]:
-        flow = self.estimate_flow(clip)
+    def _losses(
+        self, clip: Clip, start: StartState | None
+    ) -> tuple[Tensor, dict[str, Tensor], Tensor | None]:
+        """Total, terms by name, and the encoder's maps."""
+        flow = self.estimate_flow(clip.frames)
         out = self.network(clip.frames, flow, clip.crop, start)
         T = clip.frames.shape[1]
         targets = BodyTargets(
@@ -119,8 +148,9 @@ class ShapeNetModule(L.LightningModule):
         if isinstance(self.network, EventTrackNet):
             size = clip.frames.shape[-1]
             K = crop_to_intrinsics(clip.crop[:, :1], size)
-            return parity_losses(out, targets, body=self.helpers.body, K=K, size=size, flow=flow)
-        return shape_losses(
+            total, terms = parity_losses(out, targets, body=self.helpers.body, K=K, size=size, flow=flow)
+            return total, terms, None
+        total, terms = shape_losses(
             out,
             targets,
             body=self.helpers.body,
@@ -129,6 +159,29 @@ class ShapeNetModule(L.LightningModule):
             vertex_subset=self.vertex_subset,
             weights=self.loss,
         )
+        return total, terms, out.maps
+
+    def _frame_losses(self, batch: Clip | FramedClip, maps: Tensor | None) -> dict[str, Tensor]:
+        """Terms of the frame head, on the clips' windows or on those that came beside them."""
+        assert isinstance(self.network, ShapeNet) and self.frame_head is not None
+        if isinstance(batch, FramedClip):
+            frames = batch.windows.frames
+            flow = self.estimate_flow(frames)
+            maps = self.network.encoder.maps(
+                frames.flatten(0, 1), None if flow is None else flow.flatten(0, 1)
+            )
+            labels = JointLabels(*(value.flatten(0, 1) for value in batch.windows.labels))
+        else:
+            assert maps is not None and self.helpers.frame_joints is not None
+            maps, T = maps.flatten(0, 1), batch.frames.shape[1]
+            betas = batch.betas[:, None].expand(-1, T, -1)
+            with torch.autocast(device_type=maps.device.type, enabled=False):
+                xyz = self.helpers.frame_joints(batch.rotmats[:, 1:], betas, batch.transl[:, 1:])
+            labels = labels_of_joints(
+                xyz.flatten(0, 1), batch.crop.flatten(0, 1), self.frame_head.size.skeleton,
+                batch.frames.shape[-1],
+            )  # fmt: skip
+        return frame_losses(self.frame_head, maps, labels)
 
     def _start(self, clip: Clip) -> StartState:
         return StartState(rotmats=clip.rotmats[:, 0], betas=clip.betas, transl=clip.transl[:, 0])
@@ -147,7 +200,7 @@ class ShapeNetModule(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """AdamW with warm-up and cosine decay."""
-        return adamw_with_cosine(self.network, lr=self.lr, steps=self.steps)
+        return adamw_with_cosine(self, lr=self.lr, steps=self.steps)
 
     def card(self) -> dict[str, Any]:
         """What the weights' card says about this training."""
@@ -163,6 +216,7 @@ class ShapeNetModule(L.LightningModule):
             "lr": self.lr,
             "steps": self.steps,
             "start_share": self.start_share,
+            "frame": None if self.frame is None else asdict(self.frame),
         }
 
 

@@ -20,7 +20,7 @@ from eventhpe.data.pose_sample import PoseSample, mirror_pose, part_order, pose_
 from eventhpe.data.pose_samples import PoseDataset, PoseSamples, centred_crop
 from eventhpe.data.pose_support import near, num_inside
 from eventhpe.data.sample import collate
-from eventhpe.data.windows import window_frames
+from eventhpe.data.windows import gray_input, window_frames
 from eventhpe.errors import FormatError, MissingAssetError, ShapeError
 from eventhpe.events.filters import background_activity
 from eventhpe.events.open import open_recording
@@ -28,6 +28,7 @@ from eventhpe.geometry.skeleton import DHP19_15_SKELETON, DHP19_SKELETON, SMPL_S
 from eventhpe.shapenet.crop import crop_to_pixels, project_to_crop
 from eventhpe.shapenet.heads.base import HeadSize, check_labels
 from eventhpe.shapenet.heads.parts import body_parts
+from tests.small_world import copy_without
 
 SKELETONS = ("dhp19", "dhp19_15", "smpl24")
 
@@ -359,3 +360,36 @@ def test_errors(recordings, tmp_path):
 def test_options_out_of_range_are_named(changes):
     with pytest.raises(ShapeError, match="skeleton" if "skeleton" in changes else next(iter(changes))):
         replace(PoseSamples(size_px=32), **changes)
+
+
+def test_gray_samples_are_the_images_at_their_poses(recordings: Path) -> None:
+    data = draw(recordings, 6, kind="gray", augment=False)
+    for i in range(6):
+        path, number, k = data.place(i)
+        labels = read_labels(path, number)
+        with open_recording(path) as recording:
+            images = recording.frames
+            assert images is not None
+            (at,) = np.flatnonzero(images.t_us == labels.t_us[k])
+            image = images[int(at)]
+        crop = centred_crop(labels.joints2d[k - 5 : k + 1].astype(np.float64))
+        cut = crop.cut_image(image, 48).astype(np.float64)
+        sample = data[i]
+        assert sample.frames.shape == (1, 48, 48)
+        np.testing.assert_allclose(sample.frames[0], (cut - cut.mean()) / cut.std(), atol=1e-4)
+    varied = draw(recordings, 6, kind="gray")
+    assert any(not torch.equal(varied[i].frames, data[i].frames) for i in range(6))
+    assert all(abs(float(varied[i].frames.mean())) < 1e-3 for i in range(6))
+
+
+def test_recordings_without_images_give_no_gray_samples(recordings: Path, tmp_path: Path) -> None:
+    copy_without(sorted(recordings.glob("*.h5"))[0], tmp_path / "a.h5", "frames")
+    with pytest.raises(FormatError, match="at the time of a gray image"):
+        draw(tmp_path, kind="gray")[0]
+
+
+def test_plain_images_are_not_blown_up() -> None:
+    flat = np.full((8, 8), 90, np.uint8)
+    assert not gray_input(flat).any()
+    flat[0, 0] = 92
+    assert abs(gray_input(flat)).max() < 2 / 5 and gray_input(flat).shape == (1, 8, 8)

@@ -11,11 +11,16 @@ import torch
 from torch import Tensor, nn
 
 from eventhpe.body.default import open_body
+from eventhpe.data.framed_clips import FramedClip
+from eventhpe.data.pose_samples import PoseSamples
 from eventhpe.data.sample import Clip, collate
 from eventhpe.data.synthetic import ClipDataset
+from eventhpe.errors import ShapeError
 from eventhpe.flownet.estimator import FlowEstimator
 from eventhpe.geometry.rotation import geodesic_angle, rotvec_to_rotmat
 from eventhpe.shapenet.crop import ray_rotation
+from eventhpe.shapenet.frame_head import FrameHeadConfig
+from eventhpe.shapenet.heads.base import JointLabels
 from eventhpe.shapenet.losses import ShapeLossWeights
 from eventhpe.shapenet.network import ShapeNet
 from eventhpe.shapenet.state import ShapeNetConfig, ShapeOutput
@@ -98,12 +103,12 @@ def test_body_and_flownet_stay_out_of_checkpoints(clips: Clip) -> None:
 
 def test_flow_comes_from_the_frozen_flownet_window_by_window(clips: Clip) -> None:
     estimator = FlowEstimator(random_flownet())
-    flow = module(SHAPE, estimator).estimate_flow(clips)
+    flow = module(SHAPE, estimator).estimate_flow(clips.frames)
     assert flow is not None and flow.shape == (2, 3, 2, 64, 64)
     alone = torch.from_numpy(estimator.estimate(clips.frames[1, 2][None]))[0]
     torch.testing.assert_close(flow[1, 2], alone, rtol=1e-3, atol=1e-4)
     assert flow.abs().mean() > 0.05
-    assert module(NO_FLOW).estimate_flow(clips) is None
+    assert module(NO_FLOW).estimate_flow(clips.frames) is None
 
 
 @pytest.mark.parametrize("with_flow", [True, False])
@@ -205,3 +210,71 @@ def test_card_names_the_training() -> None:
     card = module(NO_FLOW, loss=ShapeLossWeights(coherence=0.0), lr=0.5, steps=7, start_share=0.25).card()
     assert (card["lr"], card["steps"], card["start_share"]) == (0.5, 7, 0.25)
     assert card["loss"]["coherence"] == 0.0 and card["loss"]["joints3d"] == 10.0
+
+
+FRAME = FrameHeadConfig("hemlets", "smpl24", options={"width": 0.05, "depth_bins": 8})
+
+
+def test_a_frame_head_adds_its_terms_and_stays_out_of_the_network(
+    clips: Clip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, framed = module(NO_FLOW, start_share=0.0), module(NO_FLOW, start_share=0.0, frame=FRAME)
+    framed.network.load_state_dict(plain.network.state_dict())
+    values, more = logged(plain, monkeypatch), logged(framed, monkeypatch)
+    for target in (plain, framed):
+        target.training_step(clips, 0).backward()
+    own = {name for name in more if name.startswith("train/frame")}
+    assert set(more) - own == set(values)
+    assert more["train/total"] == pytest.approx(
+        values["train/total"] + FRAME.weight * more["train/frame"], rel=1e-5
+    )
+    assert more["train/frame"] == pytest.approx(sum(more[name] for name in own - {"train/frame"}), rel=1e-5)
+    assert {n for n in framed.state_dict() if n.startswith("network.")} == set(plain.state_dict())
+    first = next(iter(framed.network.encoder.parameters())).grad
+    assert not torch.allclose(first, next(iter(plain.network.encoder.parameters())).grad)
+    assert framed.card()["frame"]["head"] == "hemlets" and plain.card()["frame"] is None
+
+
+def test_windows_that_come_beside_the_clips_teach_the_frame_head(
+    clips: Clip, recordings: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = PoseSamples(64, skeleton="smpl24", augment=False).open(recordings, 4, 1)
+    windows = collate([collate([data[0], data[1]]), collate([data[2], data[3]])])
+    m = module(NO_FLOW, start_share=0.0, frame=FRAME)
+    values = logged(m, monkeypatch)
+    m.training_step(FramedClip(clips, windows), 0).backward()
+    beside = values["train/frame"]
+    head = m.frame_head
+    assert head is not None
+    torch.manual_seed(0)
+    with torch.no_grad():
+        frames = windows.frames.flatten(0, 1)
+        labels = JointLabels(*(v.flatten(0, 1) for v in windows.labels))
+        alone = head.losses(head(m.network.encoder.maps(frames, None)), labels)
+    # Batch statistics are those of the four windows in both.
+    assert beside == pytest.approx(float(sum(alone.values())), rel=1e-4)
+
+
+def test_thirty_steps_teach_the_frame_head_and_only_with_it(clips: Clip) -> None:
+    m = module(NO_FLOW, start_share=0.0, frame=FRAME)
+    optimizer = m.configure_optimizers()["optimizer"]
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    assert m.frame_head is not None and all(id(p) in held for p in m.frame_head.parameters())
+    m.log = m.log_dict = lambda *_, **__: None
+    losses = []
+    for _ in range(30):
+        optimizer.zero_grad()
+        total = m.training_step(clips, 0)
+        total.backward()
+        for group in optimizer.param_groups:
+            group["lr"] = 3e-3
+        optimizer.step()
+        maps = m.network(clips.frames, None, clips.crop).maps
+        losses.append(float(m._frame_losses(clips, maps)["frame"]))
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_the_parity_variant_has_no_frame_head() -> None:
+    config = ShapeNetConfig(variant="parity", encoder="resnet18", width=4, grid=1, hidden=32, size=64)
+    with pytest.raises(ShapeError, match="fixed variant"):
+        module(config, FlowEstimator(random_flownet()), frame=FRAME)
