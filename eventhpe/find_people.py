@@ -23,6 +23,9 @@ CHUNK = 8
 MIN_WINDOWS = 5
 """People seen in fewer windows than this, or all windows of a shorter recording, are dropped."""
 
+BIRTH_SCORE = 0.05
+"""People of a lower score do not begin a track."""
+
 SMOOTH_WINDOWS = 5
 """Boxes are medians over so many windows; limbs that rest are missing from single ones."""
 
@@ -72,7 +75,7 @@ def find_people(
         progress: wraps the loop over chunks of windows.
     """
     square = fitted_square(recording.sensor_size, size)
-    tracker = PersonTracker(tracking or TrackingOptions(confirm=2, birth_score=0.05))
+    tracker = PersonTracker(tracking or TrackingOptions(confirm=2, birth_score=BIRTH_SCORE))
     seen: dict[int, list[tuple[int, People, int]]] = {}
     for begin in progress(range(0, len(starts), CHUNK), "finding people"):
         chunk = range(begin, min(begin + CHUNK, len(starts)))
@@ -103,6 +106,17 @@ def input_frames(
     t1_us = t0_us + WINDOW_US
     events = recording.read(recording.index_at(t0_us), recording.index_at(t1_us))
     return rectangle_frames(events, square, t0_us=t0_us, t1_us=t1_us, out_px=max(size), size=size)
+
+
+def boxes_in_window(
+    recording: Recording, t0_us: int, network: SWAHRNet, size: tuple[int, int]
+) -> NDArray[np.float64]:
+    """(P, 4) boxes of the people in one window, pixel edges of the sensor; mirror images averaged."""
+    square = fitted_square(recording.sensor_size, size)
+    frames = torch.from_numpy(input_frames(recording, t0_us, square, size)[None])
+    with torch.inference_mode():
+        (people,) = network.people(frames, flip=True)
+    return box_to_image(people.box[people.score >= BIRTH_SCORE], square, max(size))
 
 
 def trained_size(card: WeightsCard) -> tuple[int, int]:

@@ -26,25 +26,26 @@ KNOWN_SIZES = ((128, 128), (192, 208), (180, 240), (240, 320), (260, 346), (480,
 class Options:
     """Options of `eventhpe evaluate`."""
 
-    protocol: Literal["capture", "flow", "realism", "dhp19", "mmhpsd", "pose2d", "pose3d"]
+    protocol: Literal["capture", "flow", "realism", "dhp19", "mmhpsd", "pose2d", "pose3d", "boxes"]
     """capture = bodies against true bodies; flow = optical flow against true flow; realism = statistics of
     synthetic recordings against those of real ones; dhp19 = the 13 markers of DHP19 in pixels and mm, by its
     CNN or by bodies from events; mmhpsd = bodies on clips of MMHPSD; pose2d, pose3d = joints of heads, PoSh
-    and SWAHR in the image and in space."""
+    and SWAHR in the image and in space; boxes = people's boxes by SWAHR and by event density."""
     data: Path = field(kw_only=True)
     """Folder of labelled recordings from `eventhpe simulate`; for dhp19, from `eventhpe prepare dhp19`; for
-    mmhpsd, its root in either layout."""
+    mmhpsd, its root in either layout; for boxes, of recordings with PASCAL VOC's .xml beside, as PEDRo's."""
     real: tuple[Path, ...] = ()
     """Realism: real recordings, or folders of them (all that lie below). What they show is not looked at:
     name those with people."""
     output: Path | None = None
-    """Also write: realism, a picture (.png); dhp19 and mmhpsd, all numbers (.csv) or all tables (.md)."""
+    """Also write: realism and boxes, a picture (.png); dhp19 and mmhpsd, all numbers (.csv) or all tables
+    (.md)."""
     start: Literal["none", "true", "image"] = "none"
     """Capture, dhp19, mmhpsd: give the true start pose (dhp19: the fitted one), or none; mmhpsd also: that
     which its layout A has estimated from the first image."""
     weights: Path | None = None
-    """ShapeNet weights (capture, mmhpsd) or FlowNet weights (flow), by default the shipped ones; dhp19: a
-    ShapeNet's for a folder of bodies, or the CNN's, as `eventhpe train cnn` leaves them or as published
+    """ShapeNet (capture, mmhpsd), FlowNet (flow) or SWAHR weights (boxes), by default the shipped ones;
+    dhp19: a ShapeNet's for a folder of bodies, or the CNN's, as `eventhpe train cnn` leaves them or as published
     (Keras), for frames."""
     flow_weights: Path | None = None
     """Capture, dhp19's bodies, mmhpsd: FlowNet weights."""
@@ -97,6 +98,10 @@ def run(options: Options) -> int:
         from eventhpe.cli.evaluate_mmhpsd import evaluate_mmhpsd
 
         return evaluate_mmhpsd(options)
+    if options.protocol == "boxes":
+        from eventhpe.cli.evaluate_boxes import evaluate_boxes
+
+        return evaluate_boxes(options)
     if options.protocol in ("pose2d", "pose3d"):
         from eventhpe.cli.evaluate_pose import evaluate_pose
 

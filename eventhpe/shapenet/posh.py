@@ -191,6 +191,19 @@ class PoShNet(nn.Module):
         if self.head is not None:
             self.head.load_state_dict(net.head.state_dict())
 
+    def hemlets(self) -> PoseNet:
+        """A copy of the HEMlets that it stands on, as a network of its own.
+
+        Raises:
+            ShapeError: inputs "pooled" have none.
+        """
+        if self.head is None:
+            raise ShapeError('inputs "pooled" stand on no HEMlets.')
+        net = PoseNet(self.config.hemlets)
+        net.encoder.load_state_dict(self.encoder.state_dict())
+        net.head.load_state_dict(self.head.state_dict())
+        return net.train(self.training)
+
     def set_stage(self, stage: str) -> None:
         """Which layers learn from now on; layers that do not keep their statistics as well.
 

@@ -302,6 +302,22 @@ def test_weights_of_hemlets_enter(body: Any) -> None:
         net.start_from(PoseNet(replace(HEMLETS, in_channels=3)))
 
 
+def test_its_hemlets_can_stand_alone(body: Any) -> None:
+    net = network(body).eval()
+    alone = net.hemlets()
+    assert not alone.training and alone.config == HEMLETS
+    with torch.no_grad():
+        ours, theirs = net(frames(), CROP), alone(frames())
+        assert ours.maps is not None
+        torch.testing.assert_close(ours.maps["volume"], theirs["volume"])
+        next(alone.parameters()).add_(1.0)  # a copy: the original stays
+        again = net(frames(), CROP)
+    assert again.maps is not None
+    torch.testing.assert_close(again.maps["volume"], ours.maps["volume"])
+    with pytest.raises(ShapeError, match="no HEMlets"):
+        network(body, "pooled").hemlets()
+
+
 def test_a_mean_pose_is_where_a_fresh_network_starts(body: Any, rotations: Any) -> None:
     net = network(body).eval()
     mean = rotations(24, seed=9)

@@ -10,8 +10,11 @@ DATA holds folders of recordings, made by (motions: clips that benchmarks never 
     eventhpe simulate --motions CLIPS --settings tools/bench/pose_crowd.yaml --no-flow-labels --n 24 --seed 402 -o DATA/crowd_val
 
 Encoder: ResNet-18 of width 32 everywhere. Samples are drawn once per part and kept in memory as bytes, so that all
-arms see the same ones in the same order. Results of finished parts stay in FILE; a part that is asked for again
-is measured again.
+arms see the same ones in the same order. SimDR and HSJP start from fresh weights. The others need longer trainings
+than a CPU affords and start from what is shipped, the same for every arm: SWAHR from weights trained with plain MSE,
+HEMlets from the encoder of SimDR, which never saw a depth order, and PoSh's regressors from its HEMlets. Results of
+finished parts stay in FILE; a part that is asked for again is measured again, and two processes may measure
+different parts at once.
 """  # noqa: E501
 
 from __future__ import annotations
@@ -52,10 +55,12 @@ from eventhpe.shapenet.posh import PoShConfig, PoShNet
 from eventhpe.shapenet.posh_losses import posh_losses
 from eventhpe.training.posh import posh_labels
 from eventhpe.training.schedule import adamw_with_cosine
+from eventhpe.weights.files import load_network
 
 WIDTH, CHANNELS = 32, 64
-MIN_EVENTS = 300
-"""People who stand still show in no events; windows with fewer than this in the crop are left out."""
+SHIPPED = Path(__file__).parents[2] / "eventhpe" / "weights"
+MIN_EVENTS = 1500
+"""People who stand still show in no events; windows with fewer than this near the person are left out."""
 SEEDS = (1, 2, 3)
 Losses = Callable[[nn.Module, Any, int], dict[str, Tensor]]
 
@@ -175,6 +180,15 @@ def spread(rows: Sequence[dict[str, float]]) -> dict[str, Any]:
     }
 
 
+def training_samples(size: int, **options: Any) -> PoseSamples:
+    """Varied crops of people who move, the camera upright."""
+    return PoseSamples(size, min_events=MIN_EVENTS, roll_share=0.0, **options)
+
+
+def validation_samples(size: int, **options: Any) -> PoseSamples:
+    return PoseSamples(size, augment=False, min_events=MIN_EVENTS, **options)
+
+
 def pose_config(head: str, size: int, skeleton: str = "dhp19_15", **options: Any) -> PoseNetConfig:
     return PoseNetConfig(head=head, skeleton=skeleton, size=size, width=WIDTH, options=options)
 
@@ -182,15 +196,15 @@ def pose_config(head: str, size: int, skeleton: str = "dhp19_15", **options: Any
 def part_simdr(args: argparse.Namespace) -> dict[str, Any]:
     """SimDR against heatmaps at 64 and 128 px, three seeds; controls with one."""
     result: dict[str, Any] = {}
-    for size, steps, count, sigma_bins in ((64, 400, 4000, 2.0), (128, 250, 3000, 4.0)):
+    for size, steps, count, sigma_bins in ((64, 800, 4000, 2.0), (128, 300, 3000, 4.0)):
         steps = round(steps * args.scale)
         data = Kept.of(
-            PoseSamples(size, min_events=MIN_EVENTS).open(args.data / "pose_train", count, 1),
+            training_samples(size).open(args.data / "pose_train", count, 1),
             count,
             f"{size} px",
         )
         val = Kept.of(
-            PoseSamples(size, augment=False, min_events=MIN_EVENTS).open(args.data / "pose_val", 500, 2),
+            validation_samples(size).open(args.data / "pose_val", 500, 2),
             500,
             "validation",
         )
@@ -257,11 +271,9 @@ def part_hsjp(args: argparse.Namespace) -> dict[str, Any]:
     size, pretext = 64, round(500 * args.scale)
     budgets = {n: round(s * args.scale) for n, s in ((100, 120), (400, 160), (2000, 280))}
     unlabelled = Kept.of(JigsawSamples(size).open(args.data / "pose_train", 2000, 1), 2000, "jigsaws")
-    data = Kept.of(
-        PoseSamples(size, min_events=MIN_EVENTS).open(args.data / "pose_train", 2000, 1), 2000, "labels"
-    )
+    data = Kept.of(training_samples(size).open(args.data / "pose_train", 2000, 1), 2000, "labels")
     val = Kept.of(
-        PoseSamples(size, augment=False, min_events=MIN_EVENTS).open(args.data / "pose_val", 500, 2),
+        validation_samples(size).open(args.data / "pose_val", 500, 2),
         500,
         "validation",
     )
@@ -314,23 +326,22 @@ def _slots(net: HSJPNet, data: Kept) -> float:
 
 def part_swahr(args: argparse.Namespace) -> dict[str, Any]:
     """MSE, SAHR, WAHR and both, from a common start trained with MSE; people of very different sizes."""
-    warm, steps, batch = round(500 * args.scale), round(400 * args.scale), 8
+    steps, batch = round(700 * args.scale), 8
     samples = CrowdSamples(192, 256, zoom=(0.6, 1.6))
     data = Kept.of(samples.open(args.data / "crowd_train", 2400, 1), 2400, "crowds")
     val = Kept.of(
         CrowdSamples(192, 256, augment=False).open(args.data / "crowd_val", 300, 2), 300, "validation"
     )
-    torch.manual_seed(1)
-    begin = SWAHRNet(_swahr_config("mse"))
-    told = train(begin, data, _crowd_losses, steps=warm, batch_size=batch, seed=1)
-    print(f"  common start: {told.seconds:.0f} s", flush=True)
+    begin = load_network(args.weights / "swahr")[0]
+    assert isinstance(begin, SWAHRNet)
     rows = {"common start": _crowd_scores(begin, val)}
+    print(f"  common start: AP {rows['common start']['ap']:.3f}", flush=True)
     alphas: dict[str, Any] = {}
     for arm in ("mse", "sahr", "wahr", "swahr"):
         torch.manual_seed(1)
         net = SWAHRNet(_swahr_config(arm))
         net.load_state_dict({**net.state_dict(), **begin.state_dict()})
-        told = train(net, data, _crowd_losses, steps=steps, batch_size=batch, seed=2, lr=5e-4)
+        told = train(net, data, _crowd_losses, steps=steps, batch_size=batch, seed=2, lr=3e-4)
         rows[arm] = _crowd_scores(net, val) | {"seconds": told.seconds}
         if net.scales:
             alphas[arm] = _alpha(net, val)
@@ -338,7 +349,7 @@ def part_swahr(args: argparse.Namespace) -> dict[str, Any]:
             f"  {arm}: AP {rows[arm]['ap']:.3f}, AP50 {rows[arm]['ap50']:.3f}, {told.seconds:.0f} s",
             flush=True,
         )
-    return {"warm_steps": warm, "steps": steps, "batch": batch, "seeds": 1, "rows": rows, "alpha": alphas,
+    return {"steps": steps, "batch": batch, "seeds": 1, "rows": rows, "alpha": alphas,
             "foreground": _foreground(val)}  # fmt: skip
 
 
@@ -403,14 +414,16 @@ def _foreground(val: Kept) -> float:
 
 def part_hemlets(args: argparse.Namespace) -> dict[str, Any]:
     """HEMlets against the volumetric baseline, with and without weakly labelled poses; one seed."""
-    size, steps, batch = 128, round(500 * args.scale), 24
+    size, steps, batch = 128, round(700 * args.scale), 16
+    below = load_network(args.weights / "simdr")[0]
+    assert isinstance(below, PoseNet)
     data = Kept.of(
-        PoseSamples(size, weak_share=0.7, min_events=MIN_EVENTS).open(args.data / "pose_train", 4000, 1),
+        training_samples(size, weak_share=0.7).open(args.data / "pose_train", 4000, 1),
         4000,
         "30 % with depth",
     )
     val = Kept.of(
-        PoseSamples(size, augment=False, min_events=MIN_EVENTS).open(args.data / "pose_val", 500, 2),
+        validation_samples(size).open(args.data / "pose_val", 500, 2),
         500,
         "validation",
     )
@@ -427,6 +440,7 @@ def part_hemlets(args: argparse.Namespace) -> dict[str, Any]:
     for name, (head, options, what) in arms.items():
         torch.manual_seed(1)
         net = PoseNet(pose_config(head, size, **options))
+        net.encoder.load_state_dict(below.encoder.state_dict())
         told = train(net, what, head_losses, steps=steps, batch_size=batch, seed=1)
         rows[name] = _errors_3d(net, val) | {"seconds": told.seconds, "samples": len(what)}
         line = ", ".join(f"{k} {v:.1f}" for k, v in rows[name].items() if k.endswith("mm"))
@@ -479,23 +493,21 @@ def _constant_3d(val: Kept) -> dict[str, float]:
 
 def part_posh(args: argparse.Namespace) -> dict[str, Any]:
     """Body from joints and part features, from joints alone, from pooled features; one HEMlets, one seed."""
-    size, below_steps, steps, batch = 128, round(400 * args.scale), round(300 * args.scale), 24
+    steps, batch = round(400 * args.scale), 24
+    whole = load_network(args.weights / "posh")[0]
+    assert isinstance(whole, PoShNet)
+    below = whole.hemlets()
+    size = below.config.size
     data = Kept.of(
-        PoseSamples(size, skeleton="smpl24", min_events=MIN_EVENTS).open(args.data / "pose_train", 4000, 1),
+        training_samples(size, skeleton="smpl24").open(args.data / "pose_train", 4000, 1),
         4000,
         "bodies",
     )
     val = Kept.of(
-        PoseSamples(size, skeleton="smpl24", augment=False, min_events=MIN_EVENTS).open(
-            args.data / "pose_val", 500, 2
-        ),
+        validation_samples(size, skeleton="smpl24").open(args.data / "pose_val", 500, 2),
         500,
         "validation",
     )
-    below = PoseNet(pose_config("hemlets", size, "smpl24", width=CHANNELS / 256))
-    torch.manual_seed(1)
-    told = train(below, data, head_losses, steps=below_steps, batch_size=batch, seed=1)
-    print(f"  HEMlets below: {told.seconds:.0f} s", flush=True)
     body = open_body()
     joints_of = body_joints(body, SMPL_SKELETON)
 
@@ -515,7 +527,7 @@ def part_posh(args: argparse.Namespace) -> dict[str, Any]:
         told = train(net, data, losses, steps=steps, batch_size=batch, seed=1)
         rows[inputs] = _body_errors(net, val, joints_of) | {"seconds": told.seconds}
         print(f"  {inputs}: " + ", ".join(f"{k} {v:.2f}" for k, v in rows[inputs].items()), flush=True)
-    return {"below_steps": below_steps, "steps": steps, "batch": batch, "seeds": 1, "rows": rows}
+    return {"size": size, "steps": steps, "batch": batch, "seeds": 1, "rows": rows}
 
 
 def _body_errors(net: PoShNet, val: Kept, joints_of: Callable[..., Tensor]) -> dict[str, float]:
@@ -560,15 +572,16 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--scale", type=float, default=1.0, help="factor on all numbers of steps")
+    parser.add_argument("--weights", type=Path, default=SHIPPED, help="folder of swahr, simdr and posh")
     parser.add_argument("-o", "--output", type=Path, default=timing.RESULTS / "pose_heads.json")
     args = parser.parse_args()
-    result = json.loads(args.output.read_text()) if args.output.is_file() else {}
     for name in args.parts:
         print(name, flush=True)
         began, cpu = time.monotonic(), time.process_time()
         part = PARTS[name](args)
         minutes = {"wall": (time.monotonic() - began) / 60, "cpu": (time.process_time() - cpu) / 60}
         facts = {"machine": timing.machine(), "threads": torch.get_num_threads(), "scale": args.scale}
+        result = json.loads(args.output.read_text()) if args.output.is_file() else {}
         result[name] = part | facts | {"minutes": {k: round(v, 1) for k, v in minutes.items()}}
         args.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
         print(f"{name}: {minutes['wall']:.1f} min, {minutes['cpu']:.1f} min of CPU", flush=True)
