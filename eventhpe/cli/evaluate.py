@@ -45,8 +45,8 @@ class Options:
     which its layout A has estimated from the first image."""
     weights: Path | None = None
     """ShapeNet (capture, mmhpsd), FlowNet (flow) or SWAHR weights (boxes), by default the shipped ones;
-    dhp19: a ShapeNet's for a folder of bodies, or the CNN's, as `eventhpe train cnn` leaves them or as published
-    (Keras), for frames."""
+    dhp19: a ShapeNet's for a folder of bodies, or the CNN's, as `eventhpe train cnn` leaves them or as
+    published (Keras), for frames."""
     flow_weights: Path | None = None
     """Capture, dhp19's bodies, mmhpsd: FlowNet weights."""
     start_weights: Path | None = None

@@ -28,7 +28,7 @@ def box_picture(events: Events, boxes: Mapping[str, NDArray[np.floating]], label
     image = upscale(event_image(events), scale)
     for (_, found), colour in zip(boxes.items(), COLOURS, strict=False):
         for box in found:
-            x0, y0, x1, y1 = (int(round(float(v) * scale)) for v in box)
+            x0, y0, x1, y1 = (round(float(v) * scale) for v in box)
             cv2.rectangle(image, (x0, y0), (x1, y1), colour, 2)
     return draw_label(image, label)
 
