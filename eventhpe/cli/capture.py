@@ -30,9 +30,10 @@ class Options:
     flow_weights: Path | None = None
     """FlowNet weights (default: the shipped ones)."""
     start_weights: Path | None = None
-    """HEMlets PoSh weights (`eventhpe train posh`) to guess the start pose with."""
+    """HEMlets PoSh weights (`eventhpe train posh`) to guess the start pose with, or the word "shipped"."""
     people_weights: Path | None = None
-    """SAHR + WAHR weights (`eventhpe train swahr`) to find people with; default: whatever moves most."""
+    """SAHR + WAHR weights (`eventhpe train swahr`) to find people with, or the word "shipped"; default:
+    whatever moves most."""
     person: int | None = None
     """With --people-weights: whom to capture, numbered as `eventhpe pose` does; default: who is seen best."""
     calibration: Path | None = None
@@ -55,10 +56,12 @@ def run(options: Options) -> int:
     from eventhpe.data.calibration import assumed_camera, read_calibration
     from eventhpe.errors import FormatError
     from eventhpe.events.open import open_recording
-    from eventhpe.weights.files import read_card
+    from eventhpe.weights.files import or_shipped, read_card
 
     if options.person is not None and (options.people_weights is None or options.person < 0):
         raise FormatError("--person counts from 0 and goes with --people-weights.")
+    start_weights = or_shipped(options.start_weights, "posh")
+    people_weights = or_shipped(options.people_weights, "swahr")
     with open_recording(
         options.file,
         format=options.format,
@@ -71,13 +74,11 @@ def run(options: Options) -> int:
             camera = read_calibration(options.calibration, recording.sensor_size)
         else:
             camera = assumed_camera(recording.sensor_size)
-        helpers = CaptureHelpers.load(
-            _str(options.start_weights), _str(options.people_weights), person=options.person
-        )
+        helpers = CaptureHelpers.load(_str(start_weights), _str(people_weights), person=options.person)
         facts = describe(options.file, camera, networks, calibration=options.calibration)
         for name, path in (
-            ("start weights", options.start_weights),
-            ("people weights", options.people_weights),
+            ("start weights", start_weights),
+            ("people weights", people_weights),
         ):
             if path is not None:
                 facts[name] = _card_line(read_card(path))

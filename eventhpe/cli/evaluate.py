@@ -50,9 +50,9 @@ class Options:
     flow_weights: Path | None = None
     """Capture, dhp19's bodies, mmhpsd: FlowNet weights."""
     start_weights: Path | None = None
-    """Capture: HEMlets PoSh weights to guess the start pose with."""
+    """Capture: HEMlets PoSh weights to guess the start pose with, or the word "shipped"."""
     people_weights: Path | None = None
-    """Capture: SAHR + WAHR weights to find people with."""
+    """Capture: SAHR + WAHR weights to find people with, or the word "shipped"."""
     compare: Path | None = None
     """Flow, pose2d, pose3d: second weights to compare with."""
     subjects: tuple[int, ...] = ()
@@ -123,9 +123,11 @@ def _capture(options: Options, paths: list[Path]) -> dict[str, Any]:
     from eventhpe.data.start import start_from_labels
     from eventhpe.evaluation.protocols import METRICS, CaptureEstimate, ClipScores, average, evaluate_capture
     from eventhpe.events.open import open_recording
+    from eventhpe.weights.files import or_shipped
 
     networks = Networks.load(_str(options.weights), _str(options.flow_weights))
-    helpers = CaptureHelpers.load(_str(options.start_weights), _str(options.people_weights))
+    posh, people = or_shipped(options.start_weights, "posh"), or_shipped(options.people_weights, "swahr")
+    helpers = CaptureHelpers.load(_str(posh), _str(people))
 
     def estimate(path: Path, labels: Labels) -> CaptureEstimate:
         start = start_from_labels(labels) if options.start == "true" else None

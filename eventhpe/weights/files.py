@@ -33,6 +33,9 @@ SCHEMA_VERSION = 1
 SHIPPED_MAX_BYTES = 16 * 1024 * 1024
 """Largest tensor file the package itself may carry."""
 
+SHIPPED_WORD = "shipped"
+"""What users write instead of a path for the package's own weights."""
+
 _CARD_MAX_BYTES = 1024 * 1024
 
 _BUILDERS: Mapping[str, tuple[Any, Callable[[Any], nn.Module]]] = MappingProxyType(
@@ -259,6 +262,17 @@ def shipped(name: str) -> Path:
             f"no shipped weights named {name!r}; there are: {', '.join(names) or 'none'}."
         )
     return folder / name
+
+
+def or_shipped(path: str | Path | None, name: str) -> Path | None:
+    """A path as it is, but the package's own weights for the word "shipped"; None stays None.
+
+    Raises:
+        MissingAssetError: the package carries no weights of that name.
+    """
+    if path is None:
+        return None
+    return shipped(name) if str(path) == SHIPPED_WORD else Path(path)
 
 
 def shipped_names() -> list[str]:

@@ -17,6 +17,7 @@ from eventhpe.weights.files import (
     WeightsCard,
     load_network,
     load_tensors,
+    or_shipped,
     read_card,
     save_network,
     save_tensors,
@@ -154,5 +155,14 @@ def test_shipped_weights_load_and_are_small() -> None:
         assert path.with_name(path.name + ".safetensors").stat().st_size <= SHIPPED_MAX_BYTES
         tensors, card = load_tensors(path)
         assert card.command and card.data and all(np.isfinite(t.numpy()).all() for t in tensors.values())
-        if card.system in ("flownet", "shapenet"):
-            load_network(path)
+        load_network(path)
+    files = [shipped(name).with_name(f"{name}.safetensors") for name in shipped_names()]
+    assert sum(f.stat().st_size for f in files) <= 40 * 1024 * 1024
+
+
+def test_the_word_shipped_names_the_packages_own() -> None:
+    assert or_shipped(None, "flownet") is None
+    assert or_shipped("runs/a.safetensors", "flownet") == Path("runs/a.safetensors")
+    assert or_shipped(Path("shipped"), "flownet") == shipped("flownet")
+    with pytest.raises(MissingAssetError, match="no shipped weights"):
+        or_shipped("shipped", "absent")
