@@ -565,12 +565,60 @@ PARTS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
 }  # fmt: skip
 
 
+def tables(result: dict[str, Any]) -> str:
+    """Markdown of what was measured."""
+    lines: list[str] = []
+    for size, part in result.get("simdr", {}).items():
+        if isinstance(part, dict) and "rows" in part:
+            head = f"{size}, {part['steps']} steps of {part['batch']}"
+            keys = {"px": "mean px", "median_px": "median px", "pck05": "PCK@.05", "pck02": "PCK@.02"}
+            lines += [*_table(head, part["rows"], keys), ""]
+    if part := result.get("hsjp"):
+        head = f"slots {np.mean(part['slot_accuracy']):.2f} (chance {part['chance']:.2f})"
+        lines += [*_table(head, part["rows"], {"pck10": "PCK@.10", "pck05": "PCK@.05", "px": "mean px"}), ""]
+    if part := result.get("swahr"):
+        keys = {"ap": "AP", "ap50": "AP50", "ap_small": "AP small", "ap_large": "AP large"}
+        lines += [*_table(f"{part['steps']} steps of {part['batch']}", part["rows"], keys, factor=100), ""]
+        lines += [f"{arm}: scale {values}" for arm, values in part["alpha"].items()] + [""]
+    for name in ("hemlets", "posh"):
+        if part := result.get(name):
+            rows = part["rows"] | ({"constant": part["constant"]} if "constant" in part else {})
+            keys = {k: k.replace("_", " ") for k in next(iter(part["rows"].values())) if k not in _NOT_SHOWN}
+            if name == "hemlets":
+                keys |= {"order": "order right", "order_constant": "best constant"}
+            lines += [*_table(f"{part['steps']} steps of {part['batch']}", rows, keys), ""]
+    return "\n".join(lines)
+
+
+_NOT_SHOWN = ("seconds", "samples")
+
+
+def _table(
+    head: str, rows: dict[str, dict[str, Any]], keys: dict[str, str], factor: float = 1.0
+) -> list[str]:
+    lines = [f"| {head} | " + " | ".join(keys.values()) + " |", "|---" + "|--:" * len(keys) + "|"]
+    for name, row in rows.items():
+        cells = []
+        for key in keys:
+            value = row.get(key)
+            if value is None:
+                cells.append("")
+            elif isinstance(value, dict):
+                seeds = ", ".join(f"{factor * v:.1f}" for v in value["seeds"])
+                spread = f" ({seeds})" if len(value["seeds"]) > 1 else ""
+                cells.append(f"{factor * value['mean']:.2f}{spread}")
+            else:
+                cells.append(f"{factor * value:.2f}")
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return lines
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("data", type=Path)
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--parts", nargs="*", choices=PARTS, default=list(PARTS), help="none: tables only")
     parser.add_argument("--scale", type=float, default=1.0, help="factor on all numbers of steps")
     parser.add_argument("--weights", type=Path, default=SHIPPED, help="folder of swahr, simdr and posh")
     parser.add_argument("-o", "--output", type=Path, default=timing.RESULTS / "pose_heads.json")
@@ -585,6 +633,8 @@ def main() -> None:
         result[name] = part | facts | {"minutes": {k: round(v, 1) for k, v in minutes.items()}}
         args.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
         print(f"{name}: {minutes['wall']:.1f} min, {minutes['cpu']:.1f} min of CPU", flush=True)
+    if args.output.is_file():
+        print(tables(json.loads(args.output.read_text())))
 
 
 if __name__ == "__main__":
