@@ -2,10 +2,11 @@
 
     python tools/bench/frame_heads.py DATA [--labelled 40] [--others 60] [--scale 1] [--work runs/frames] [-o FILE]
 
-DATA holds pose_train and pose_val as tools/bench/pose_heads.py has them. Bodies are known in the first recordings
-only; HEMlets learns to read gray images from these, and finds joints in the gray images of others, whose labels
-nobody looks at. ShapeNet then learns in equal steps from equal clips: without a frame head, with one on the clips'
-own joints, and with one on the found joints of the others. One seed. Trainings go on where they stopped.
+DATA holds pose_train and pose_val as tools/bench/pose_heads.py has them. Bodies are known in the first
+recordings only; HEMlets learns to read gray images from these, and finds joints in the gray images of
+others, whose labels nobody looks at. ShapeNet then learns in equal steps from equal clips: without a
+frame head, with one on the clips' own joints, and with one on the found joints of the others. One seed.
+Trainings go on where they stopped.
 """
 
 from __future__ import annotations
