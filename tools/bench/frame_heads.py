@@ -1,6 +1,6 @@
 """Does frame-aligned supervision help ShapeNet where few recordings have bodies?
 
-    python tools/bench/frame_heads.py DATA [--labelled 40] [--others 60] [--scale 1] [--work runs/frames] [-o FILE]
+    python tools/bench/frame_heads.py DATA [--labelled 40] [--others 60] [--scale 1] [-o FILE]
 
 DATA holds pose_train and pose_val as tools/bench/pose_heads.py has them. Bodies are known in the first
 recordings only; HEMlets learns to read gray images from these, and finds joints in the gray images of
