@@ -196,7 +196,7 @@ def pose_config(head: str, size: int, skeleton: str = "dhp19_15", **options: Any
 def part_simdr(args: argparse.Namespace) -> dict[str, Any]:
     """SimDR against heatmaps at 64 and 128 px, three seeds; controls with one."""
     result: dict[str, Any] = {}
-    for size, steps, count, sigma_bins in ((64, 800, 4000, 2.0), (128, 300, 3000, 4.0)):
+    for size, steps, count, sigma_bins in ((64, 700, 4000, 2.0), (128, 250, 3000, 4.0)):
         steps = round(steps * args.scale)
         data = Kept.of(
             training_samples(size).open(args.data / "pose_train", count, 1),
@@ -268,7 +268,7 @@ def _rounded_floor(val: Kept) -> dict[str, float]:
 
 def part_hsjp(args: argparse.Namespace) -> dict[str, Any]:
     """Jigsaws against scratch and scratch with the jigsaw's steps added, at 100, 400 and 2,000 labels."""
-    size, pretext = 64, round(500 * args.scale)
+    size, pretext = 64, round(400 * args.scale)
     budgets = {n: round(s * args.scale) for n, s in ((100, 120), (400, 160), (2000, 280))}
     unlabelled = Kept.of(JigsawSamples(size).open(args.data / "pose_train", 2000, 1), 2000, "jigsaws")
     data = Kept.of(training_samples(size).open(args.data / "pose_train", 2000, 1), 2000, "labels")
@@ -326,7 +326,7 @@ def _slots(net: HSJPNet, data: Kept) -> float:
 
 def part_swahr(args: argparse.Namespace) -> dict[str, Any]:
     """MSE, SAHR, WAHR and both, from a common start trained with MSE; people of very different sizes."""
-    steps, batch = round(700 * args.scale), 8
+    steps, batch = round(500 * args.scale), 8
     samples = CrowdSamples(192, 256, zoom=(0.6, 1.6))
     data = Kept.of(samples.open(args.data / "crowd_train", 2400, 1), 2400, "crowds")
     val = Kept.of(
@@ -414,7 +414,7 @@ def _foreground(val: Kept) -> float:
 
 def part_hemlets(args: argparse.Namespace) -> dict[str, Any]:
     """HEMlets against the volumetric baseline, with and without weakly labelled poses; one seed."""
-    size, steps, batch = 128, round(700 * args.scale), 16
+    size, steps, batch = 128, round(600 * args.scale), 16
     below = load_network(args.weights / "simdr")[0]
     assert isinstance(below, PoseNet)
     data = Kept.of(
