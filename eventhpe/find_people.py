@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from eventhpe.data.crops import SquareCrop
 from eventhpe.data.windows import WINDOW_US, rectangle_frames
 from eventhpe.events.recording import Recording
-from eventhpe.shapenet.heads.people import People
+from eventhpe.shapenet.heads.people import People, joint_boxes
 from eventhpe.shapenet.heads.swahr import SWAHRNet
 from eventhpe.shapenet.heads.tracking import UNNAMED, PersonTracker, TrackingOptions
 from eventhpe.weights.files import WeightsCard
@@ -25,6 +25,9 @@ MIN_WINDOWS = 5
 
 BIRTH_SCORE = 0.05
 """People of a lower score do not begin a track."""
+
+OUTLINE = 0.04
+"""From joints to outline, as a share of the joints' longer extent: the mean over generated people."""
 
 SMOOTH_WINDOWS = 5
 """Boxes are medians over so many windows; limbs that rest are missing from single ones."""
@@ -111,12 +114,17 @@ def input_frames(
 def boxes_in_window(
     recording: Recording, t0_us: int, network: SWAHRNet, size: tuple[int, int]
 ) -> NDArray[np.float64]:
-    """(P, 4) boxes of the people in one window, pixel edges of the sensor; mirror images averaged."""
+    """(P, 4) boxes of the people in one window, pixel edges of the sensor; mirror images averaged.
+
+    They are drawn closely around the body, where those of `find_people` leave room for a crop.
+    """
     square = fitted_square(recording.sensor_size, size)
     frames = torch.from_numpy(input_frames(recording, t0_us, square, size)[None])
     with torch.inference_mode():
         (people,) = network.people(frames, flip=True)
-    return box_to_image(people.box[people.score >= BIRTH_SCORE], square, max(size))
+    sure = people.score >= BIRTH_SCORE
+    boxes = joint_boxes(people.uv[sure], people.confidence[sure], size=size, margin=OUTLINE)
+    return box_to_image(boxes, square, max(size))
 
 
 def trained_size(card: WeightsCard) -> tuple[int, int]:
