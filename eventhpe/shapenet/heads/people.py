@@ -113,5 +113,28 @@ def keypoint_similarity(
     return similar.sum(-1) / np.maximum(known.sum(-1), 1)
 
 
+def without_repetitions(people: People, *, similar: float = 0.5) -> People:
+    """Drop people whose joints nearly are those of a more certain one.
+
+    Tags that hardly part people, and joints that are filled in from the same peaks, make one body twice. Not
+    part of the published method.
+
+    Args:
+        people: the most certain first.
+        similar: keypoint similarity over the joints of both, relative to the smaller one's area, from which
+            on two are the same.
+    """
+    there = found_joints(people.uv)
+    both = there[:, None] & there[None]
+    area = np.maximum(_area(people.box.astype(np.float64)), 1.0)
+    smaller = np.minimum(area[:, None], area[None])
+    same = keypoint_similarity(people.uv, people.uv, both, area=smaller) >= similar
+    kept: list[int] = []
+    for p in range(len(people.score)):
+        if not same[p, kept].any():
+            kept.append(p)
+    return People(*(values[kept] for values in people))
+
+
 def _area(box: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.maximum(box[..., 2] - box[..., 0], 0) * np.maximum(box[..., 3] - box[..., 1], 0)

@@ -26,7 +26,7 @@ from eventhpe.shapenet.heads.associative import (
 )
 from eventhpe.shapenet.heads.decoder import Decoder, final_layer
 from eventhpe.shapenet.heads.lateral import LateralDecoder
-from eventhpe.shapenet.heads.people import People
+from eventhpe.shapenet.heads.people import People, without_repetitions
 from eventhpe.shapenet.heads.swahr_losses import AdaptiveOptions, heatmap_losses
 from eventhpe.shapenet.heads.swahr_targets import (
     PeopleLabels,
@@ -248,7 +248,7 @@ class SWAHRNet(nn.Module):
 
     @torch.no_grad()
     def people(self, frames: Tensor, *, flip: bool = True) -> list[People]:
-        """People in each image of any size; the frames are padded with zeros at the right and below.
+        """People in each image of any size, nobody twice; zeros pad the frames at the right and below.
 
         Args:
             frames: (B, C, H, W).
@@ -261,7 +261,8 @@ class SWAHRNet(nn.Module):
         H, W = frames.shape[-2:]
         whole = pad(frames, (0, -W % STRIDE, 0, -H % STRIDE))
         mirrored = self(whole.flip(-1), scales=False) if flip else None
-        return self.decode(self(whole, scales=False), mirrored, size=(H, W))
+        found = self.decode(self(whole, scales=False), mirrored, size=(H, W))
+        return [without_repetitions(people) for people in found]
 
 
 def _at_input(maps: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
