@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from eventhpe.cli.evaluate import Options
     from eventhpe.evaluation.person_boxes import BoxResult
 
+UNSURE = 0.05
+"""Score above which the row "unsure" takes people; "network" takes those with whom `pose` begins."""
+
 
 def evaluate_boxes(options: Options) -> int:
     """Find people, print a row per recording and person, and write the picture if asked.
@@ -30,8 +33,10 @@ def evaluate_boxes(options: Options) -> int:
     network, card = load_network(options.weights or shipped("swahr"))
     if not isinstance(network, SWAHRNet):
         raise FormatError(f"{options.weights}: expected weights of `eventhpe train swahr`.")
+    find = partial(boxes_in_window, network=network, size=trained_size(card))
     finders: dict[str, person_boxes.Finder] = {
-        "network": partial(boxes_in_window, network=network, size=trained_size(card)),
+        "network": find,
+        "unsure": partial(find, least=UNSURE),
         "density": person_boxes.box_by_density,
     }
     results = person_boxes.evaluate_boxes(labelled_files(options.data), finders)

@@ -26,7 +26,8 @@ def box_picture(events: Events, boxes: Mapping[str, NDArray[np.floating]], label
     """One window enlarged, a colour for each kind of box; boxes are (N, 4) in pixels."""
     scale = max(1, round(TILE_PX / events.sensor_size[1]))
     image = upscale(event_image(events), scale)
-    for (_, found), colour in zip(boxes.items(), COLOURS, strict=False):
+    # The first kind on top.
+    for found, colour in reversed(list(zip(boxes.values(), COLOURS, strict=False))):
         for box in found:
             x0, y0, x1, y1 = (round(float(v) * scale) for v in box)
             cv2.rectangle(image, (x0, y0), (x1, y1), colour, 2)

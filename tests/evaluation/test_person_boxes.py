@@ -97,7 +97,7 @@ def test_from_the_command_line(labelled: Path, capsys: pytest.CaptureFixture[str
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert main([*words, "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
-    assert report["people"][0]["density"] > 0.5 and set(report["table"]) == {"network", "density"}
+    assert report["people"][0]["density"] > 0.5 and set(report["table"]) == {"network", "unsure", "density"}
     assert main([*words, "-o", str(labelled / "boxes.txt")]) == 2
     assert "written as .png" in capsys.readouterr().err
 
