@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from eventhpe.body.default import open_body
 from eventhpe.body.motion import MotionClip
 from eventhpe.body.params import BodyParams
-from eventhpe.capture_helpers import CaptureHelpers, follow_found, guess_start
+from eventhpe.capture_helpers import CaptureHelpers, found_person, guess_start, person_crops
 from eventhpe.data.crops import SquareCrop
 from eventhpe.data.windows import WINDOW_US, window_frames
 from eventhpe.errors import FormatError, ShapeError
@@ -122,22 +122,19 @@ def capture(
         FormatError: the recording is shorter than one window, or nobody is found in it.
     """
     starts, helpers = window_starts(recording), helpers or CaptureHelpers()
-    if helpers.people is None:
-        crops, seen, counts = follow_person(recording, starts, progress)
-    else:
-        crops, seen = follow_found(recording, starts, helpers, progress)
-        counts = np.array([np.bincount(_window(recording, t).p, minlength=2) for t in starts.tolist()])
+    followed = follow_chosen(recording, starts, helpers, progress)
+    crops, seen = followed.crops, followed.seen
     rays = np.stack([crop.ray(camera) for crop in crops])
     guessed = None
     if start is None and helpers.posh is not None:
         guessed = guess_start(recording, starts, crops, seen, rays, helpers.posh)
     begin = start if start is not None else guessed
     tracked, flows = track(recording, networks, starts, crops, rays, begin, progress)
-    notes = _notes(seen, start, guessed is not None)
+    notes = (*_notes(seen, start, guessed is not None), *followed.notes)
     clip = to_motion(
         tracked, starts + WINDOW_US, networks.shape, camera, {**(provenance or {}), "notes": list(notes)}
     )
-    return Capture(clip, starts, crops, seen, counts, flows, notes)
+    return Capture(clip, starts, crops, seen, followed.counts, flows, notes)
 
 
 def window_starts(recording: Recording) -> NDArray[np.int64]:
@@ -154,6 +151,43 @@ def window_starts(recording: Recording) -> NDArray[np.int64]:
             f"window of {WINDOW_US // 1000} ms. Was the right stream chosen?"
         )
     return np.arange(T, dtype=np.int64) * WINDOW_US
+
+
+class Followed(NamedTuple):
+    """Crop of every window, whether somebody had been found by then, (T, 2) OFF and ON counts, and notes."""
+
+    crops: tuple[SquareCrop, ...]
+    seen: NDArray[np.bool_]
+    counts: NDArray[np.int64]
+    notes: tuple[str, ...] = ()
+
+
+def follow_chosen(
+    recording: Recording, starts: NDArray[np.int64], helpers: CaptureHelpers, progress: Progress
+) -> Followed:
+    """Follow the person that the network finds; where it does not see it, and nobody asked for a certain
+    person, whatever moves most.
+
+    Raises:
+        FormatError: nobody is found, or not so many people.
+    """
+    if helpers.people is None:
+        return Followed(*follow_person(recording, starts, progress))
+    who = found_person(recording, starts, helpers, progress)
+    if who is None:
+        note = "the network that finds people found nobody; the crop follows whatever moves most"
+        return Followed(*follow_person(recording, starts, progress), (note,))
+    crops, seen, here = person_crops(who, len(starts))
+    counts = np.array([np.bincount(_window(recording, t).p, minlength=2) for t in starts.tolist()])
+    if helpers.person is not None or here.all():
+        return Followed(crops, seen, counts)
+    away = f"in {np.count_nonzero(~here)} of {len(here)} windows the network did not see the person"
+    try:
+        dense, dense_seen, _ = follow_person(recording, starts, progress)
+    except FormatError:  # nothing is dense enough
+        return Followed(crops, seen, counts, (f"{away}; the crop is the nearest one found",))
+    crops = tuple(a if found else b for a, b, found in zip(crops, dense, here, strict=True))
+    return Followed(crops, here | dense_seen, counts, (f"{away}; the crop follows whatever moves most",))
 
 
 def follow_person(

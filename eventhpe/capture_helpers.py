@@ -13,7 +13,7 @@ from eventhpe.data.crops import SquareCrop
 from eventhpe.data.windows import WINDOW_US, window_frames
 from eventhpe.errors import FormatError
 from eventhpe.events.recording import Recording
-from eventhpe.find_people import Progress, find_people, trained_size
+from eventhpe.find_people import FoundPerson, Progress, find_people, trained_size
 from eventhpe.geometry.rotation import rotmat_to_sixd, sixd_to_rotmat
 from eventhpe.shapenet.heads.swahr import SWAHRNet
 from eventhpe.shapenet.posh import PoShNet
@@ -59,30 +59,40 @@ class CaptureHelpers:
         return cls(posh_net, people_net, trained_size(card), person)
 
 
-def follow_found(
+def found_person(
     recording: Recording, starts: NDArray[np.int64], helpers: CaptureHelpers, progress: Progress
-) -> tuple[tuple[SquareCrop, ...], NDArray[np.bool_]]:
-    """Square crop of every window and whether the person had been found by then, by the network.
+) -> FoundPerson | None:
+    """Whom to capture among those that the network finds; None = it finds nobody.
 
     Raises:
-        FormatError: nobody is found, or not so many people.
+        FormatError: fewer people are found than the number that was asked for.
     """
     assert helpers.people is not None
     found = find_people(recording, starts, helpers.people, helpers.people_size, progress=progress)
-    if not found or (helpers.person is not None and helpers.person >= len(found)):
+    if helpers.person is not None and helpers.person >= len(found):
         wanted = "nobody was found" if not found else f"{len(found)} people were found, no {helpers.person}"
         raise FormatError(
             f"{recording.source}: {wanted} (people are counted from 0). Look at them with `eventhpe pose`, "
-            "or leave --people-weights out to follow whatever moves most."
+            "or take --finder density to follow whatever moves most."
         )
-    who = (
-        max(found, key=lambda p: p.score * len(p.window)) if helpers.person is None else found[helpers.person]
-    )
-    at = np.clip(np.arange(len(starts)), who.window[0], who.window[-1]) - who.window[0]
+    if helpers.person is not None:
+        return found[helpers.person]
+    return max(found, key=lambda p: p.score * len(p.window), default=None)
+
+
+def person_crops(
+    who: FoundPerson, num_windows: int
+) -> tuple[tuple[SquareCrop, ...], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Square crop of every window, whether the person had been found by then, and whether it is found in it.
+
+    Before the first and after the last window in which it is found, the nearest of its boxes counts.
+    """
+    windows = np.arange(num_windows)
+    at = np.clip(windows, who.window[0], who.window[-1]) - who.window[0]
     # Boxes reach beyond the joints already.
     crops = tuple(SquareCrop.around(tuple(who.box[i]), 1.0) for i in at)
-    seen = np.arange(len(starts)) >= who.window[0]
-    return crops, seen
+    here = (windows >= who.window[0]) & (windows <= who.window[-1])
+    return crops, windows >= who.window[0], here
 
 
 def guess_start(

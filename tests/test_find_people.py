@@ -9,13 +9,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from eventhpe.capture import window_starts
+from eventhpe.capture import Followed, follow_chosen, follow_person, window_starts
+from eventhpe.capture_helpers import CaptureHelpers
+from eventhpe.errors import FormatError
 from eventhpe.events.open import open_recording
 from eventhpe.events.store_writer import StoreWriter
 from eventhpe.events.types import Events
 from eventhpe.find_people import box_to_image, find_people, fitted_square, smooth_boxes
 from eventhpe.shapenet.heads.people import People, joint_boxes, nobody
 from eventhpe.shapenet.heads.swahr import SWAHRConfig, SWAHRNet
+from tests.small_world import recordings
+
+__all__ = ["recordings"]
 
 SENSOR, SIZE = (120, 160), (96, 128)
 T, J = 12, 15
@@ -108,3 +113,68 @@ def test_torch_is_left_in_peace(path: Path) -> None:
     with open_recording(path) as recording:
         find_people(recording, window_starts(recording)[:2], Scripted(), SIZE)
     assert torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
+
+
+class Sometimes(SWAHRNet):
+    """Sees one person, at the same place, in windows `first` to `last`."""
+
+    def __init__(self, first: int, last: int) -> None:
+        super().__init__(SWAHRConfig(width=4, channels=4, lateral_channels=4, blocks=0))
+        self.window, self.first, self.last = 0, first, last
+
+    def people(self, frames: Tensor, *, flip: bool = True) -> list[People]:
+        found = []
+        for _ in frames:
+            seen = self.first <= self.window <= self.last
+            self.window += 1
+            uv = np.stack([np.linspace(40, 60, J), np.linspace(20, 80, J)], -1)[None].astype(np.float32)
+            trust = np.full((1, J), 0.9, np.float32)
+            box = joint_boxes(uv, trust, size=SIZE)
+            found.append(People(uv, trust, np.array([0.9], np.float32), box) if seen else nobody(J))
+        return found
+
+
+def follow(file: Path, first: int, last: int, person: int | None = None) -> Followed:
+    helpers = CaptureHelpers(people=Sometimes(first, last), people_size=SIZE, person=person)
+    with open_recording(file) as recording:
+        return follow_chosen(recording, window_starts(recording), helpers, lambda items, what: items)
+
+
+def dense(file: Path) -> Followed:
+    with open_recording(file) as recording:
+        return Followed(*follow_person(recording, window_starts(recording), lambda items, what: items))
+
+
+def test_where_the_network_sees_nobody_what_moves_most_is_followed(recordings: Path) -> None:
+    file = recordings / "jumping_jack.h5"
+    found, other = follow(file, 2, 8), dense(file)
+    track = slice(3, 9)  # a person is named after two windows
+    assert all(a == found.crops[3] for a in found.crops[track])
+    assert found.crops[:3] == other.crops[:3] and found.crops[9:] == other.crops[9:]
+    assert found.crops[3] != other.crops[3]
+    np.testing.assert_array_equal(found.counts, other.counts)
+    (note,) = found.notes
+    assert (
+        note == "in 6 of 12 windows the network did not see the person; the crop follows whatever moves most"
+    )
+
+
+def test_a_person_who_was_asked_for_is_never_exchanged(recordings: Path) -> None:
+    found = follow(recordings / "jumping_jack.h5", 2, 8, person=0)
+    assert len(set(found.crops)) == 1 and found.notes == ()
+    assert found.seen.tolist() == [False] * 3 + [True] * 9
+    with pytest.raises(FormatError, match="1 people were found, no 1"):
+        follow(recordings / "jumping_jack.h5", 2, 8, person=1)
+
+
+def test_nobody_found_is_said_and_what_moves_most_is_followed(recordings: Path) -> None:
+    file = recordings / "jumping_jack.h5"
+    found, other = follow(file, 50, 60), dense(file)
+    assert found.crops == other.crops and "found nobody" in found.notes[0]
+
+
+def test_where_nothing_is_dense_enough_the_nearest_box_stays(path: Path) -> None:
+    found = follow(path, 2, 8)
+    assert len(set(found.crops)) == 1 and "nearest one found" in found.notes[0]
+    with pytest.raises(FormatError, match="found no moving person"):
+        follow(path, 50, 60)

@@ -31,11 +31,13 @@ class Options:
     """FlowNet weights (default: the shipped ones)."""
     start_weights: Path | None = None
     """HEMlets PoSh weights (`eventhpe train posh`) to guess the start pose with, or the word "shipped"."""
-    people_weights: Path | None = None
-    """SAHR + WAHR weights (`eventhpe train swahr`) to find people with, or the word "shipped"; default:
-    whatever moves most."""
+    finder: Literal["network", "density"] = "network"
+    """network finds people bottom-up, and follows whatever moves most where it does not see the person;
+    density does only the latter."""
+    people_weights: Path = Path("shipped")
+    """SAHR + WAHR weights (`eventhpe train swahr`) that find people, or the word "shipped"."""
     person: int | None = None
-    """With --people-weights: whom to capture, numbered as `eventhpe pose` does; default: who is seen best."""
+    """Whom to capture, numbered as `eventhpe pose` does; default: who is seen best."""
     calibration: Path | None = None
     """YAML or JSON with fx, fy, cx, cy (or K) and dist; without it a 56 degree lens is assumed."""
     format: str | None = None
@@ -58,10 +60,10 @@ def run(options: Options) -> int:
     from eventhpe.events.open import open_recording
     from eventhpe.weights.files import or_shipped, read_card
 
-    if options.person is not None and (options.people_weights is None or options.person < 0):
-        raise FormatError("--person counts from 0 and goes with --people-weights.")
+    if options.person is not None and (options.finder != "network" or options.person < 0):
+        raise FormatError("--person counts from 0 and goes with --finder network.")
     start_weights = or_shipped(options.start_weights, "posh")
-    people_weights = or_shipped(options.people_weights, "swahr")
+    people_weights = or_shipped(options.people_weights, "swahr") if options.finder == "network" else None
     with open_recording(
         options.file,
         format=options.format,

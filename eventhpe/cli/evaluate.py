@@ -51,8 +51,10 @@ class Options:
     """Capture, dhp19's bodies, mmhpsd: FlowNet weights."""
     start_weights: Path | None = None
     """Capture: HEMlets PoSh weights to guess the start pose with, or the word "shipped"."""
-    people_weights: Path | None = None
-    """Capture: SAHR + WAHR weights to find people with, or the word "shipped"."""
+    finder: Literal["network", "density"] = "network"
+    """Capture: who finds people, as in `eventhpe capture`."""
+    people_weights: Path = Path("shipped")
+    """Capture: SAHR + WAHR weights that find people, or the word "shipped"."""
     compare: Path | None = None
     """Flow, pose2d, pose3d: second weights to compare with."""
     subjects: tuple[int, ...] = ()
@@ -126,7 +128,8 @@ def _capture(options: Options, paths: list[Path]) -> dict[str, Any]:
     from eventhpe.weights.files import or_shipped
 
     networks = Networks.load(_str(options.weights), _str(options.flow_weights))
-    posh, people = or_shipped(options.start_weights, "posh"), or_shipped(options.people_weights, "swahr")
+    posh = or_shipped(options.start_weights, "posh")
+    people = or_shipped(options.people_weights, "swahr") if options.finder == "network" else None
     helpers = CaptureHelpers.load(_str(posh), _str(people))
 
     def estimate(path: Path, labels: Labels) -> CaptureEstimate:
@@ -150,7 +153,8 @@ def _capture(options: Options, paths: list[Path]) -> dict[str, Any]:
         "start": options.start,
         "helpers": {
             "start_weights": _str(options.start_weights),
-            "people_weights": _str(options.people_weights),
+            "finder": options.finder,
+            "people_weights": None if people is None else _str(options.people_weights),
         },
         "recordings": len(results),
         "metrics": list(METRICS),

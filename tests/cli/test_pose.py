@@ -176,10 +176,13 @@ def test_capture_follows_found_people(
     file = str(sorted(recordings.glob("*.h5"))[0])
     words = ["--weights", str(networks / "shapenet"), "--flow-weights", str(networks / "flownet")]
     asked = ["capture", file, *words, "-o", str(tmp_path / "out")]
-    # Two steps of training find nobody; that is said, and nothing is written.
-    assert main([*asked, "--people-weights", str(trained["swahr"])]) == 2
+    # Two steps of training find nobody; that is said.
+    people = ["--people-weights", str(trained["swahr"])]
+    assert main([*asked, *people, "--person", "0"]) == 2
     assert "nobody was found" in capsys.readouterr().err and not (tmp_path / "out").exists()
-    assert main([*asked, "--person", "0"]) == 2
-    assert "goes with --people-weights" in capsys.readouterr().err
+    assert main([*asked, *people]) == 0
+    assert "found nobody; the crop follows whatever moves most" in capsys.readouterr().out
+    assert main([*asked, "--finder", "density", "--person", "0"]) == 2
+    assert "goes with --finder network" in capsys.readouterr().err
     assert main([*asked, "--start-weights", str(trained["simdr"])]) == 2
     assert "eventhpe train posh" in capsys.readouterr().err
