@@ -66,7 +66,7 @@ class Options:
     frame_poses: Path | None = None
     """ShapeNet: joints in those recordings, from `eventhpe pose FOLDER -o THIS`, such as HEMlets finds in
     gray images."""
-    frame_confidence: float = 0.3
+    frame_confidence: float = 0.15
     """ShapeNet: joints of --frame-poses with less confidence are not learned from."""
     steps: int = 2000
     """Optimiser steps; the CNN counts --epochs."""

@@ -49,7 +49,7 @@ class PseudoSamples:
 
     size_px: int
     kind: str = "counts"
-    min_confidence: float = 0.3
+    min_confidence: float = 0.15
     augment: bool = True
 
     def __post_init__(self) -> None:

@@ -47,7 +47,7 @@ class PseudoLabels:
 
     recordings: Path
     poses: Path
-    min_confidence: float = 0.3
+    min_confidence: float = 0.15
 
 
 def train_flownet(
