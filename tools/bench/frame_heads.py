@@ -55,7 +55,7 @@ def main() -> None:
         out = args.work / arm.replace(" ", "_")
         options: list[object] = [] if arm == "without" else ["--frame-head", "hemlets"]
         if arm == "found joints":
-            options += ["--frame-recordings", others, "--frame-poses", joints, "--frame-confidence", 0.1]
+            options += ["--frame-recordings", others, "--frame-poses", joints, "--frame-confidence", 0.2]
         eventhpe(
             "train", "shapenet", *common, "--size-px", 64, "--batch-size", 4, "--num-windows", 8,
             "--steps", round(400 * args.scale), *options, "-o", out,
