@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -39,6 +41,11 @@ class FlowEstimator:
         self.device = torch.device(device)
         self.batch_size = max(1, batch_size)
         self.network = network.to(self.device).eval()
+
+    def on(self, device: str | torch.device) -> FlowEstimator:
+        """A copy that computes on another device."""
+        network = copy.deepcopy(self.network)
+        return FlowEstimator(network, self.config, batch_size=self.batch_size, device=device)
 
     @torch.inference_mode()
     def estimate(self, frames: NDArray[np.float32] | Tensor) -> NDArray[np.float32]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import Tensor
 from eventhpe.body.model import BodyModel
 from eventhpe.data.pose_sample import PoseSample
 from eventhpe.errors import ShapeError
-from eventhpe.geometry.skeleton import SMPL_SKELETON
+from eventhpe.geometry.skeleton import SMPL_SKELETON, Skeleton
 from eventhpe.shapenet.body_joints import JointsOf, body_joints
 from eventhpe.shapenet.posh import STAGES, PoShConfig, PoShNet, PoShOutput
 from eventhpe.shapenet.posh_losses import PoShLabels, PoShLossWeights, posh_losses
@@ -52,6 +53,16 @@ class _Helpers:
     joints_of: JointsOf
     smpl_joints: JointsOf
 
+    @classmethod
+    def of(cls, body: BodyModel, skeleton: Skeleton) -> _Helpers:
+        return cls(body, body_joints(body, skeleton), body_joints(body, SMPL_SKELETON))
+
+    def on(self, device: torch.device, skeleton: Skeleton) -> _Helpers:
+        """Copies on another device; the originals may be shared."""
+        if self.body.v_template.device.type == device.type:
+            return self
+        return self.of(copy.deepcopy(self.body).to(device), skeleton)
+
 
 class PoShModule(L.LightningModule):
     """HEMlets PoSh with its losses.
@@ -82,14 +93,16 @@ class PoShModule(L.LightningModule):
         self.network = PoShNet(config)
         self.network.set_body(body.J_template[0].cpu(), body.J_shapedirs[0].cpu())
         # Inside a plain object, so that the body never enters a checkpoint.
-        self.helpers = _Helpers(
-            body, body_joints(body, self.network.skeleton), body_joints(body, SMPL_SKELETON)
-        )
+        self.helpers = _Helpers.of(body, self.network.skeleton)
         self.lr, self.steps, self.later = lr, steps, later
         # Without HEMlets below, encoder and regressor learn together from the first step.
         self.plain = self.network.head is None
         self.shares = StageShares(0.0, 0.0, 1.0) if self.plain else shares or StageShares()
         self.loss = loss or PoShLossWeights()
+
+    def setup(self, stage: str) -> None:
+        """Bring what Lightning does not know about to where the training runs."""
+        self.helpers = self.helpers.on(self.trainer.strategy.root_device, self.network.skeleton)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Go to the next stage when its share of the steps begins."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from eventhpe.data.framed_clips import FramedClip
 from eventhpe.data.sample import Clip
 from eventhpe.errors import ShapeError
 from eventhpe.flownet.estimator import FlowEstimator
+from eventhpe.geometry.skeleton import Skeleton
 from eventhpe.shapenet.body_joints import JointsOf, body_joints
 from eventhpe.shapenet.crop import crop_to_intrinsics, ray_rotation
 from eventhpe.shapenet.frame_head import (
@@ -43,6 +45,19 @@ class Helpers:
     body: BodyModel
     flow: FlowEstimator | None
     frame_joints: JointsOf | None = None
+
+    def on(self, device: torch.device, skeleton: Skeleton | None) -> Helpers:
+        """Copies on another device; the originals may be shared.
+
+        Args:
+            device: of the training.
+            skeleton: of the frame head, if there is one.
+        """
+        if self.body.v_template.device.type == device.type:
+            return self
+        body = copy.deepcopy(self.body).to(device)
+        joints = None if skeleton is None else body_joints(body, skeleton)
+        return Helpers(body, None if self.flow is None else self.flow.on(device), joints)
 
 
 class ShapeNetModule(L.LightningModule):
@@ -93,6 +108,11 @@ class ShapeNetModule(L.LightningModule):
         self.loss, self.lr, self.steps, self.start_share = loss, lr, steps, start_share
         spread = torch.linspace(0, body.num_vertices - 1, coherence_vertices)
         self.register_buffer("vertex_subset", spread.round().long(), persistent=False)
+
+    def setup(self, stage: str) -> None:
+        """Bring what Lightning does not know about to where the training runs."""
+        skeleton = None if self.frame_head is None else self.frame_head.size.skeleton
+        self.helpers = self.helpers.on(self.trainer.strategy.root_device, skeleton)
 
     def estimate_flow(self, frames: Tensor) -> Tensor | None:
         """(B, T, C, S, S) frames to (B, T, 2, S, S) pixels from the frozen FlowNet, or None without one."""

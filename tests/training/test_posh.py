@@ -7,9 +7,10 @@ import torch
 
 from eventhpe.body.default import open_body
 from eventhpe.errors import ShapeError
+from eventhpe.geometry.skeleton import DHP19_15_SKELETON
 from eventhpe.shapenet.heads.pose_net import PoseNetConfig
 from eventhpe.shapenet.posh import PoShConfig
-from eventhpe.training.posh import PoShModule, StageShares
+from eventhpe.training.posh import PoShModule, StageShares, _Helpers
 
 BELOW = PoseNetConfig(
     head="hemlets", skeleton="smpl24", size=64, width=4, options={"width": 0.05, "depth_bins": 8}
@@ -65,3 +66,12 @@ def test_pooled_features_learn_with_their_encoder() -> None:
     (output.rotmats.sum() + output.transl.sum()).backward()
     assert m.network.encoder.conv1.weight.grad is not None
     assert m.network.encoder.conv1.weight.grad.abs().max() > 0
+
+
+def test_helpers_follow_to_another_device_as_copies() -> None:
+    helpers = _Helpers.of(open_body(), DHP19_15_SKELETON)
+    assert helpers.on(torch.device("cpu"), DHP19_15_SKELETON) is helpers
+    moved = helpers.on(torch.device("meta"), DHP19_15_SKELETON)
+    where = (torch.zeros(1, *shape, device="meta") for shape in ((24, 3, 3), (10,), (3,)))
+    assert moved.joints_of(*where).device.type == "meta"
+    assert open_body().v_template.device.type == "cpu"

@@ -18,6 +18,7 @@ from eventhpe.data.synthetic import ClipDataset
 from eventhpe.errors import ShapeError
 from eventhpe.flownet.estimator import FlowEstimator
 from eventhpe.geometry.rotation import geodesic_angle, rotvec_to_rotmat
+from eventhpe.geometry.skeleton import SMPL_SKELETON
 from eventhpe.shapenet.crop import ray_rotation
 from eventhpe.shapenet.frame_head import FrameHeadConfig
 from eventhpe.shapenet.heads.base import JointLabels
@@ -278,3 +279,18 @@ def test_the_parity_variant_has_no_frame_head() -> None:
     config = ShapeNetConfig(variant="parity", encoder="resnet18", width=4, grid=1, hidden=32, size=64)
     with pytest.raises(ShapeError, match="fixed variant"):
         module(config, FlowEstimator(random_flownet()), frame=FRAME)
+
+
+def test_helpers_follow_to_another_device_as_copies() -> None:
+    estimator = FlowEstimator(random_flownet())
+    m = module(SHAPE, estimator, frame=FRAME)
+    same = m.helpers.on(torch.device("cpu"), SMPL_SKELETON)
+    assert same is m.helpers
+    moved = m.helpers.on(torch.device("meta"), SMPL_SKELETON)
+    assert moved.body.v_template.device.type == "meta" and moved.flow is not None
+    assert next(moved.flow.network.parameters()).device.type == moved.flow.device.type == "meta"
+    found = moved.frame_joints
+    assert found is not None
+    where = torch.zeros(1, 24, 3, 3, device="meta"), torch.zeros(1, 10, device="meta")
+    assert found(*where, torch.zeros(1, 3, device="meta")).device.type == "meta"
+    assert open_body().v_template.device.type == next(estimator.network.parameters()).device.type == "cpu"
