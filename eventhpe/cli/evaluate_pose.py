@@ -173,7 +173,7 @@ def _people(options: Options, loaded: list[tuple[Path, SWAHRNet, WeightsCard]], 
     from eventhpe.errors import FormatError
     from eventhpe.evaluation.people import evaluate_people
     from eventhpe.evaluation.tables import json_ready
-    from eventhpe.find_people import trained_size
+    from eventhpe.find_people import BIRTH_SCORE, trained_size
 
     if options.protocol != "pose2d":
         raise FormatError(f"{loaded[0][0]}: SWAHR gives joints in the image only; use evaluate pose2d.")
@@ -182,7 +182,9 @@ def _people(options: Options, loaded: list[tuple[Path, SWAHRNet, WeightsCard]], 
     rows = {}
     for path, network, card in loaded:
         name = path.stem if path.stem not in rows else str(path)
-        rows[name] = evaluate_people(labelled_paths(options.data), network, trained_size(card))
+        rows[name] = evaluate_people(
+            labelled_paths(options.data), network, trained_size(card), sure=BIRTH_SCORE
+        )
     first = next(iter(rows.values()))
     table = {
         m: {k: {"mean": v} for k, v in r.items() if k not in ("images", "people")} for m, r in rows.items()
@@ -193,7 +195,7 @@ def _people(options: Options, loaded: list[tuple[Path, SWAHRNet, WeightsCard]], 
             "images": first["images"],
             "people": first["people"],
             "conditions": "whole images every 50 ms; average precision by keypoint similarity (one constant, "
-            "0.2), boxes of recall at an IoU of 0.5",
+            f"0.2), boxes at an IoU of 0.5; sure = a score of {BIRTH_SCORE:g}, with which `pose` begins",
             "metrics": [k for k in first if k not in ("images", "people")],
             "table": table,
         }

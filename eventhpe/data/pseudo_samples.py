@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 from eventhpe.data.augment import jitter_events, random_crop
 from eventhpe.data.crops import SquareCrop
 from eventhpe.data.pose_files import read_poses
+from eventhpe.data.pose_labels import in_image
 from eventhpe.data.pose_sample import PoseSample, has_parts, mirror_pose, pose_sample
 from eventhpe.data.pose_support import NEAR_SHARE, events_near, longer_side, num_inside
 from eventhpe.data.poses import PersonPoses, Poses
@@ -167,9 +168,7 @@ class PseudoDataset(Dataset[PoseSample]):
 
     def _trusted(self, poses: Poses, person: PersonPoses) -> NDArray[np.bool_]:
         """(N, J) joints that are confident and on the sensor."""
-        H, W = poses.sensor_size
-        with np.errstate(invalid="ignore"):
-            inside = ((person.uv >= -0.5) & (person.uv < np.array([W, H]) - 0.5)).all(-1)
+        inside = in_image(person.uv, poses.sensor_size)
         return np.asarray(inside & (person.confidence >= self.options.min_confidence))
 
     def _usable(self, poses: Poses, person: PersonPoses) -> NDArray[np.bool_]:

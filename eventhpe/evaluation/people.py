@@ -11,7 +11,7 @@ import torch
 from eventhpe.data.crowd_samples import CrowdSamples, EveryCrowd
 from eventhpe.errors import FormatError
 from eventhpe.evaluation.average_precision import TruePeople, average_precision
-from eventhpe.shapenet.heads.people import People, box_iou
+from eventhpe.shapenet.heads.people import People, best_overlaps, box_iou
 from eventhpe.shapenet.heads.swahr import SWAHRNet
 
 BATCH = 8
@@ -19,7 +19,12 @@ BOX_IOU = 0.5
 
 
 def evaluate_people(
-    paths: Sequence[Path], network: SWAHRNet, size: tuple[int, int], *, flip: bool = False
+    paths: Sequence[Path],
+    network: SWAHRNet,
+    size: tuple[int, int],
+    *,
+    flip: bool = False,
+    sure: float = 0.0,
 ) -> dict[str, float]:
     """Score a bottom-up network on every 50 ms window of recordings.
 
@@ -28,9 +33,12 @@ def evaluate_people(
         network: trained.
         size: (H, W) of its input.
         flip: average over images and their mirror images.
+        sure: score of the people whose boxes count in sure_recall and sure_precision.
     Returns:
         ap, ap50, ap75, recall50 and, by the median area of the labelled people, ap_small and ap_large, in
-        0..1; box_recall: share of people whose box is met by a found one with an IoU of 0.5; images; people.
+        0..1; box_recall: share of people whose box is met by a found one with an IoU of 0.5;
+        sure_recall and sure_precision: the same share, and that of the boxes that meet somebody, each box
+        meeting one person; images; people.
     Raises:
         FormatError: nobody is labelled in them.
     """
@@ -38,7 +46,7 @@ def evaluate_people(
     data = EveryCrowd(paths, options)
     found: list[People] = []
     true: list[TruePeople] = []
-    hit = total = 0
+    hit = total = met = num_sure = 0
     for begin in range(0, len(data), BATCH):
         samples = [data[i] for i in range(begin, min(begin + BATCH, len(data)))]
         people = network.people(torch.stack([s.frames for s in samples]), flip=flip)
@@ -50,6 +58,9 @@ def evaluate_people(
             overlap = box_iou(here.box, boxes)
             hit += int((overlap >= BOX_IOU).any(0).sum()) if len(here.box) else 0
             total += len(boxes)
+            certain = here.box[here.score >= sure]
+            met += int((best_overlaps(boxes, certain) >= BOX_IOU).sum())
+            num_sure += len(certain)
         found += people
     data.close()
     if not total:
@@ -61,6 +72,8 @@ def evaluate_people(
         "ap_small": average_precision(found, true, area=(0.0, middle))["ap"],
         "ap_large": average_precision(found, true, area=(middle, np.inf))["ap"],
         "box_recall": hit / total,
+        "sure_recall": met / total,
+        "sure_precision": met / max(1, num_sure),
         "images": len(data),
         "people": total,
     }

@@ -17,7 +17,7 @@ from eventhpe.events.open import open_recording
 from eventhpe.events.person_box import PersonFinder
 from eventhpe.events.recording import Recording
 from eventhpe.events.types import Events
-from eventhpe.shapenet.heads.people import box_iou
+from eventhpe.shapenet.heads.people import best_overlaps
 
 GOOD_IOU = 0.5
 
@@ -43,13 +43,7 @@ class BoxResult:
 
     def overlaps(self, method: str) -> NDArray[np.float64]:
         """(N,) best intersection over union of each labelled box, each found box used once."""
-        iou = box_iou(self.true, self.found[method])
-        best = np.zeros(len(self.true))
-        while iou.size and iou.max() > 0:
-            i, k = np.unravel_index(int(iou.argmax()), iou.shape)
-            best[i] = iou[i, k]
-            iou[i], iou[:, k] = 0, 0
-        return best
+        return best_overlaps(self.true, self.found[method])
 
 
 def evaluate_boxes(pairs: Sequence[tuple[Path, Path]], finders: Mapping[str, Finder]) -> list[BoxResult]:

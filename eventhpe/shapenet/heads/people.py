@@ -88,6 +88,20 @@ def box_iou(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.floa
     return np.divide(shared, both, out=np.zeros_like(shared), where=both > 0)
 
 
+def best_overlaps(true: NDArray[np.floating], found: NDArray[np.floating]) -> NDArray[np.float64]:
+    """(N, 4) and (M, 4) boxes to the best intersection over union (N,) of each true one.
+
+    A found box meets one of them only, the better matches first.
+    """
+    iou = box_iou(true, found)
+    best = np.zeros(len(true))
+    while iou.size and iou.max() > 0:
+        i, k = np.unravel_index(int(iou.argmax()), iou.shape)
+        best[i] = iou[i, k]
+        iou[i], iou[:, k] = 0, 0
+    return best
+
+
 def keypoint_similarity(
     uv_a: NDArray[np.floating],
     uv_b: NDArray[np.floating],

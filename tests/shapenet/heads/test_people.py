@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from eventhpe.shapenet.heads.people import People, joint_boxes, nobody, without_repetitions
+from eventhpe.shapenet.heads.people import People, best_overlaps, joint_boxes, nobody, without_repetitions
 
 RNG = np.random.default_rng(0)
 BODY = RNG.uniform((40, 20), (90, 180), (15, 2)).astype(np.float32)
@@ -42,3 +42,11 @@ def test_only_joints_of_both_are_compared() -> None:
 
 def test_nobody() -> None:
     assert without_repetitions(nobody(15)).uv.shape == (0, 15, 2)
+
+
+def test_each_found_box_meets_one_person() -> None:
+    near, far = [10.0, 10.0, 30.0, 50.0], [80.0, 80.0, 90.0, 90.0]
+    half = [10.0, 10.0, 30.0, 30.0]
+    assert best_overlaps(np.array([half, near, far]), np.array([near, far])).tolist() == [0.0, 1.0, 1.0]
+    assert best_overlaps(np.array([near]), np.zeros((0, 4))).tolist() == [0.0]
+    assert best_overlaps(np.zeros((0, 4)), np.array([near])).shape == (0,)
