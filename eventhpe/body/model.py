@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 from eventhpe.body.arrays import check_body_arrays
 from eventhpe.body.params import BodyParams
+from eventhpe.body.tree import JointTree
 from eventhpe.errors import ShapeError
 from eventhpe.geometry.rotation import rotvec_to_rotmat
 from eventhpe.geometry.skeleton import SMPL_SKELETON
@@ -69,16 +69,7 @@ class BodyModel(nn.Module):
         for key, value in buffers.items():
             tensor = torch.from_numpy(np.array(value, dtype=np.float32, order="C"))
             self.register_buffer(key, tensor, persistent=False)
-        # Joints grouped by depth, so that one matrix product serves a whole level of the tree.
-        depth = [0] * len(SMPL_SKELETON.parents)
-        for child, parent in enumerate(SMPL_SKELETON.parents):
-            depth[child] = 0 if parent < 0 else depth[parent] + 1
-        levels = [[j for j, d in enumerate(depth) if d == level] for level in range(max(depth) + 1)]
-        self._levels = [
-            (ids, [above.index(SMPL_SKELETON.parents[j]) for j in ids]) for above, ids in pairwise(levels)
-        ]
-        order = [j for ids in levels for j in ids]
-        self._unsort = [order.index(j) for j in range(len(order))]
+        self._tree = JointTree(SMPL_SKELETON.parents)
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Any], *, name: str, gender: str = "neutral") -> BodyModel:
@@ -104,7 +95,7 @@ class BodyModel(nn.Module):
         """
         rotmats, betas, transl = _broadcast(rotmats, betas, transl)
         rest = self.rest_joints(betas)
-        world, joints = self._chain(rotmats, rest)
+        world, joints = self._tree.pose(rotmats, rest)
         pick: Tensor | slice = slice(None) if subset is None else subset
         template, shapedirs, posedirs = self.v_template[pick], self.shapedirs[pick], self.posedirs[:, pick]
         weights = self.weights[pick]
@@ -123,7 +114,7 @@ class BodyModel(nn.Module):
     def joints(self, rotmats: Tensor, betas: Tensor, transl: Tensor) -> Tensor:
         """(*, 24, 3) joints by forward kinematics alone; no vertex is computed. Arguments as in `forward`."""
         rotmats, betas, transl = _broadcast(rotmats, betas, transl)
-        return self._chain(rotmats, self.rest_joints(betas))[1] + transl[..., None, :]
+        return self._tree.pose(rotmats, self.rest_joints(betas))[1] + transl[..., None, :]
 
     def vertices(
         self, rotmats: Tensor, betas: Tensor, transl: Tensor, *, subset: Tensor | None = None
@@ -145,17 +136,6 @@ class BodyModel(nn.Module):
         params.require_model(self.name)
         rotmats, betas, transl = params_to_tensors(params, like=self.v_template)
         return self.forward(rotmats, betas, transl, subset=subset)
-
-    def _chain(self, rotmats: Tensor, rest: Tensor) -> tuple[Tensor, Tensor]:
-        """World rotations (*, 24, 3, 3) and posed joints (*, 24, 3) along the kinematic tree."""
-        world, joints = [rotmats[..., :1, :, :]], [rest[..., :1, :]]
-        parents = self.skeleton.parents
-        for ids, above in self._levels:
-            bone = rest[..., ids, :] - rest[..., [parents[j] for j in ids], :]
-            turn = world[-1][..., above, :, :]
-            joints.append(joints[-1][..., above, :] + (turn @ bone[..., None])[..., 0])
-            world.append(turn @ rotmats[..., ids, :, :])
-        return torch.cat(world, -3)[..., self._unsort, :, :], torch.cat(joints, -2)[..., self._unsort, :]
 
 
 def _broadcast(rotmats: Tensor, betas: Tensor, transl: Tensor) -> tuple[Tensor, Tensor, Tensor]:
