@@ -91,6 +91,8 @@ def play(
         if style.pauses:
             shift = CubicSpline(np.arange(len(path)) * step, shift)(moving)
         params = replace(params, transl=params.transl + shift)
+    if style.turn_deg > 0:
+        params = _turn(params, style.turned(moving))
     if style.sway_deg > 0:
         params = _sway(params, t, style, rng, rest[0])
     return params
@@ -230,6 +232,19 @@ def back_and_forth(s: ArrayLike, length_s: float, *, soft_s: float) -> Array:
     if soft > 0:
         away = np.where(away < soft, (away**2 + soft**2) / (2 * soft), away)
     return np.asarray(np.where(turn % 2 == 1, length_s - away, away))
+
+
+def _turn(params: BodyParams, angle: Array) -> BodyParams:
+    """Turn a body by (T,) radians about the vertical through its pelvis, and its path along with it."""
+    R = Rotation.from_rotvec(angle[:, None] * [0.0, 1.0, 0.0])
+    steps = np.diff(params.transl, axis=0)
+    between = Rotation.from_rotvec(((angle[1:] + angle[:-1]) / 2)[:, None] * [0.0, 1.0, 0.0])
+    path = np.concatenate([np.zeros((1, 3)), np.cumsum(between.apply(steps), axis=0)])
+    return replace(
+        params,
+        global_orient=(R * Rotation.from_rotvec(np.array(params.global_orient))).as_rotvec(),
+        transl=params.transl[0] + path,
+    )
 
 
 def _sway(

@@ -6,7 +6,7 @@ Ranges follow the sim-to-real literature: motions from near still to fast, and p
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -81,6 +81,12 @@ class StyleRanges:
     """Length of the change."""
     stay_within_m: float | None = None
     """Walkers are held within this distance of the origin as on a treadmill; None lets them go."""
+    turn_share: float = 0.0
+    """Share of recordings in which the person also turns to and fro, whatever the motion is."""
+    turn_deg: Range = (40.0, 180.0)
+    """Largest angle of these turns to either side."""
+    turn_hz: Range = (0.05, 0.4)
+    """Their frequency; slow ones are one long turn."""
 
     def __post_init__(self) -> None:
         for f in fields(self):
@@ -113,6 +119,8 @@ class MotionStyle:
         blends: (middle, length) in seconds of every change to the next motion, in order. Middle is a time of
             the recording; the length counts time in motion only, so that a pause in the middle is still.
         stay_within_m: radius around the origin that walkers are held in; None lets them go.
+        turn_deg, turn_hz, turn_phase: angle, frequency and phase (radians) of turns about the vertical that
+            are added to the motion, in time in motion; they begin at 0.
     """
 
     speed: float = 1.0
@@ -122,12 +130,20 @@ class MotionStyle:
     sway_deg: float = 0.0
     blends: tuple[Range, ...] = ()
     stay_within_m: float | None = None
+    turn_deg: float = 0.0
+    turn_hz: float = 0.1
+    turn_phase: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 < self.speed < np.inf:
             raise ShapeError(f"MotionStyle.speed must be positive; got {self.speed}.")
         if not self.ramp_s > 0:
             raise ShapeError(f"MotionStyle.ramp_s must be positive; got {self.ramp_s}.")
+        if not (self.turn_deg >= 0 and self.turn_hz > 0):
+            raise ShapeError(
+                "MotionStyle.turn_deg must not be negative and turn_hz positive; "
+                f"got {self.turn_deg}, {self.turn_hz}."
+            )
         if not self.sway_deg >= 0:
             raise ShapeError(f"MotionStyle.sway_deg must not be negative; got {self.sway_deg}.")
         if self.stay_within_m is not None and not self.stay_within_m > 0:
@@ -153,6 +169,11 @@ class MotionStyle:
     def num_motions(self) -> int:
         """Motions that `play` needs."""
         return len(self.blends) + 1
+
+    def turned(self, moving_s: ArrayLike) -> Array:
+        """(*) radians by which the person has turned after (*) seconds in motion."""
+        angle = 2 * np.pi * self.turn_hz * np.asarray(moving_s, dtype=np.float64) + self.turn_phase
+        return np.radians(self.turn_deg) * (np.sin(angle) - np.sin(self.turn_phase))
 
     def rest_share(self, t_s: ArrayLike) -> Array:
         """(*) how much the body rests at times (*) in seconds: 0 moves at full speed, 1 is still."""
@@ -219,9 +240,16 @@ def draw_style(rng: np.random.Generator, ranges: StyleRanges, *, duration_s: flo
         at = length / 2 + where * (moving - length)  # in time in motion
         grid = np.linspace(0.0, duration_s, 1025)
         blends = ((float(np.interp(at, style.moving_time(grid), grid)), length),)
-    return MotionStyle(
-        **{f.name: getattr(style, f.name) for f in fields(style) if f.name != "blends"}, blends=blends
-    )
+    style = replace(style, blends=blends)
+    # Drawn only where it happens, so that the other draws of earlier versions stay what they were.
+    if ranges.turn_share > 0 and rng.random() < ranges.turn_share:
+        style = replace(
+            style,
+            turn_deg=float(rng.uniform(*ranges.turn_deg)),
+            turn_hz=float(np.exp(rng.uniform(*np.log(ranges.turn_hz)))),
+            turn_phase=float(rng.uniform(0.0, 2 * np.pi)),
+        )
+    return style
 
 
 def _draw_pauses(

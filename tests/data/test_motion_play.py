@@ -247,6 +247,22 @@ def test_equal_states_give_equal_motions_and_the_start_is_drawn(rest):
     assert not np.allclose(a.pose, c.pose)
 
 
+@pytest.mark.parametrize("name", ["squat", "walk"])
+def test_a_turning_person_turns_as_told_and_walks_the_way_it_looks(rest, name):
+    style = MotionStyle(turn_deg=90.0, turn_hz=0.1, turn_phase=0.5)
+    draw = movement(name, rest)
+    plain, turning = played(draw, rest), played(draw, rest, style)
+    angle = np.radians(90) * (np.sin(0.2 * np.pi * np.arange(301) * STEP_S + 0.5) - np.sin(0.5))
+    zero = np.zeros_like(angle)
+    about_y = rotvec_to_rotmat(np.stack([zero, angle, zero], -1))
+    np.testing.assert_allclose(R(turning)[:, 0], about_y @ R(plain)[:, 0], atol=1e-6)
+    np.testing.assert_array_equal(turning.body_pose, plain.body_pose)
+    # Seen from the person, every step is the same as without turns.
+    seen = np.einsum("tba,tb->ta", about_y[:-1], np.diff(turning.transl, axis=0))
+    np.testing.assert_allclose(seen, np.diff(plain.transl, axis=0), atol=2e-3 * np.abs(plain.transl).max())
+    assert np.ptp(angle) > 0.8
+
+
 def test_inputs_are_left_alone(rest):
     draw = movement("walk", rest)
     before = draw.params.pose.copy(), draw.params.transl.copy(), rest.copy()

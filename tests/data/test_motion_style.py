@@ -129,6 +129,23 @@ def test_equal_states_give_equal_styles_and_shares_can_be_switched_off():
         assert not s.mirrored and not s.pauses and not s.blends and s.sway_deg == 0 and s.stay_within_m == 0.7
 
 
+def test_turns_are_drawn_last_and_begin_at_zero():
+    turning = replace(ALWAYS, turn_share=1.0, turn_deg=(50.0, 60.0), turn_hz=(0.1, 0.2))
+    for seed in range(50):
+        plain = draw_style(np.random.default_rng(seed), ALWAYS, duration_s=4.0)
+        s = draw_style(np.random.default_rng(seed), turning, duration_s=4.0)
+        assert plain.turn_deg == 0 and not plain.turned(np.arange(5.0)).any()
+        assert 50 <= s.turn_deg <= 60 and 0.1 <= s.turn_hz <= 0.2
+        assert replace(s, turn_deg=0.0, turn_hz=plain.turn_hz, turn_phase=0.0) == plain
+        angle = s.turned(np.linspace(0, 40, 2001))
+        assert angle[0] == 0 and np.ptp(angle) == pytest.approx(2 * np.radians(s.turn_deg), rel=1e-2)
+    some = [
+        draw_style(np.random.default_rng(seed), replace(ALWAYS, turn_share=0.4), duration_s=4.0)
+        for seed in range(1000)
+    ]
+    assert np.mean([s.turn_deg > 0 for s in some]) == pytest.approx(0.4, abs=0.05)
+
+
 def test_what_does_not_fit_into_a_short_recording_is_left_out():
     for seed in range(200):
         s = draw_style(np.random.default_rng(seed), ALWAYS, duration_s=0.3)
@@ -152,6 +169,9 @@ def test_what_does_not_fit_into_a_short_recording_is_left_out():
         ("sway_share", np.nan),
         ("blend_s", (0.0, 0.5)),
         ("stay_within_m", 0.0),
+        ("turn_share", 1.5),
+        ("turn_deg", (20.0, 10.0)),
+        ("turn_hz", (0.0, 1.0)),
     ],
 )
 def test_ranges_are_checked_by_name(field, value):
@@ -166,6 +186,8 @@ def test_ranges_are_checked_by_name(field, value):
         ("ramp_s", {"ramp_s": 0.0}),
         ("sway_deg", {"sway_deg": -1.0}),
         ("stay_within_m", {"stay_within_m": -1.0}),
+        ("turn_deg", {"turn_deg": -1.0}),
+        ("turn_deg", {"turn_hz": 0.0}),
         ("pauses", {"pauses": ((1.0, 0.0),)}),
         ("pauses", {"pauses": ((1.0, 0.5), (1.7, 0.5)), "ramp_s": 0.2}),
         ("pauses", {"pauses": ((2.0, 0.5), (0.5, 0.5))}),
