@@ -25,6 +25,7 @@ from eventhpe.flownet.network import FlowNet
 from eventhpe.geometry.camera import Camera
 from eventhpe.geometry.rotation import rotmat_to_rotvec, sixd_to_rotmat
 from eventhpe.shapenet.crop import ray_rotation
+from eventhpe.shapenet.flow_motion import FlowMotion
 from eventhpe.shapenet.network import REFERENCE_HEIGHT_M, ShapeNet, from_place, from_ray
 from eventhpe.shapenet.state import StartState
 from eventhpe.shapenet.tracker import BodyTracker, TrackedBody
@@ -41,12 +42,14 @@ Progress = Callable[[Sequence[int], str], Iterable[int]]
 
 @dataclass(frozen=True)
 class Networks:
-    """The two networks of a capture and their cards."""
+    """The two networks of a capture, their cards, and what moves the body along with the flow, if the shape
+    network wants it."""
 
     shape: ShapeNet
     shape_card: WeightsCard
     flow: FlowEstimator | None
     flow_card: WeightsCard | None
+    motion: FlowMotion | None = None
 
     @classmethod
     def load(cls, shape_path: str | None = None, flow_path: str | None = None) -> Networks:
@@ -71,7 +74,8 @@ class Networks:
             raise ShapeError(
                 f"{flow_path}: reads {reads} frames; captures need the fixed variant, which reads counts."
             )
-        return cls(shape, shape_card, FlowEstimator(flow), flow_card)
+        motion = FlowMotion(open_body()) if shape.config.follow_flow else None
+        return cls(shape, shape_card, FlowEstimator(flow), flow_card, motion)
 
 
 @dataclass(frozen=True)
@@ -227,7 +231,7 @@ def track(
     progress: Progress,
 ) -> tuple[list[TrackedBody], dict[int, NDArray[np.float32]]]:
     """Run flow and shape window by window; keeps the flow of a few windows for pictures."""
-    tracker = BodyTracker(networks.shape)
+    tracker = BodyTracker(networks.shape, motion=networks.motion)
     tracker.reset(start)
     size = networks.shape.config.size
     shown = {int(k) for k in np.linspace(0, len(starts) - 1, 8).round()}

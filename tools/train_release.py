@@ -1,15 +1,17 @@
 """Remake the shipped weights, and the comparison of flow with and without coherence, from motion clips.
 
 Stages: data (recordings), flow (FlowNet and its parity twin), shape (ShapeNet with the same data and steps
-three ways: no flow, flow, flow + coherence; and the longer runs behind the shipped weights), calibrate (the
-filter, on validation recordings), score, install (copy into the package). Trainings go on where they stopped.
-None ever sees CMU subjects 14, 60, 86 and 94.
+three ways: no flow, flow, flow + coherence; and the longer runs behind the shipped weights), follow (FlowNet
+from known bodies, and a ShapeNet whose body follows its flow; not shipped), calibrate (the filter, on
+validation recordings), score, install (copy into the package). Trainings go on where they stopped. None ever
+sees CMU subjects 14, 60, 86 and 94.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -17,20 +19,25 @@ from pathlib import Path
 
 from eventhpe.flownet.estimator import FlowEstimator
 from eventhpe.shapenet.network import ShapeNet
-from eventhpe.training.calibrate import calibrate_root
+from eventhpe.training.calibrate import calibrate
 from eventhpe.weights.files import SHIPPED_MAX_BYTES, load_network, save_network
 
 WEIGHTS = Path(__file__).parents[1] / "eventhpe" / "weights"
-NUM_RECORDINGS, NUM_VALIDATION = 440, 16
+BENCH = Path(__file__).parent / "bench"
+TURNING = Path(__file__).parent / "turning.yaml"
+NUM_RECORDINGS, NUM_SHORT, NUM_TURNING, NUM_VALIDATION = 440, 260, 133, 16
 FLOW_STEPS, RELEASE_STEPS, COMPARISON_STEPS = 1300, 1600, 250
-STAGES = ("data", "flow", "shape", "calibrate", "score", "install")
+BODIES_STEPS, FOLLOW_STEPS = 1750, 1500
+STAGES = ("data", "flow", "shape", "follow", "calibrate", "score", "install")
 SHAPE_RUNS = {
     "no_flow": (COMPARISON_STEPS, ["--no-use-flow"]),
-    "flow": (COMPARISON_STEPS, ["--coherence", "0"]),
-    "flow_coherence": (COMPARISON_STEPS, ["--coherence", "0.1"]),
-    "release": (RELEASE_STEPS, ["--coherence", "0.1"]),
+    "flow": (COMPARISON_STEPS, ["--no-follow-flow", "--coherence", "0"]),
+    "flow_coherence": (COMPARISON_STEPS, ["--no-follow-flow", "--coherence", "0.1"]),
+    "release": (RELEASE_STEPS, ["--no-follow-flow", "--coherence", "0.1"]),
 }
 """ShapeNet runs: steps and options. The first three differ in nothing else; the last leads to the shipped."""
+TURNING_COPIES = 2
+"""How often turning people stand among the training recordings, beside once for the others."""
 
 
 def main() -> None:
@@ -54,7 +61,23 @@ def make_data(args: argparse.Namespace) -> None:
     common = ["--motions", args.motions, "--jobs", args.jobs]
     training = ["--n", NUM_RECORDINGS, "--seed", 1, "--no-flow-labels"]
     eventhpe("simulate", *common, *training, "-o", args.work / "train")
-    eventhpe("simulate", *common, "--n", NUM_VALIDATION, "--seed", 900, "-o", args.work / "val")
+    # Shorter recordings, of smaller sensors too, and people who turn: only stage follow sees these.
+    short = ["--settings", BENCH / "pose_one.yaml", "--n", NUM_SHORT, "--seed", 101, "--no-flow-labels"]
+    eventhpe("simulate", *common, *short, "-o", args.work / "short")
+    turning = ["--settings", TURNING, "--n", NUM_TURNING, "--seed", 3, "--no-flow-labels"]
+    eventhpe("simulate", *common, *turning, "-o", args.work / "turning")
+    (args.work / "all").mkdir(exist_ok=True)
+    for part, copies in {"train": 1, "short": 1, "turning": TURNING_COPIES}.items():
+        for path in (args.work / part).glob("*.h5"):
+            for copy in range(copies):
+                link = args.work / "all" / f"{part}{copy}_{path.name}"
+                if not link.exists():
+                    os.link(path, link)
+    held = ["--n", NUM_VALIDATION, "--no-flow-labels"]
+    eventhpe("simulate", *common, *held, "--seed", 900, "-o", args.work / "val")
+    eventhpe(
+        "simulate", *common, *held, "--settings", TURNING, "--seed", 901, "-o", args.work / "val_turning"
+    )
     eventhpe("simulate", *common, "--preset", "benchmark-v1", "-o", args.work / "bench")
 
 
@@ -70,22 +93,25 @@ def make_shape(args: argparse.Namespace) -> None:
     for name, (steps, options) in SHAPE_RUNS.items():
         eventhpe("train", "shapenet", *common, *flow, "--steps", steps, *options, "-o", args.work / name)
     # A second, shorter run from the first one's weights with other draws.
-    again = [
-        "--init",
-        args.work / "release" / "shapenet.safetensors",
-        "--lr",
-        6e-4,
-        "--seed",
-        2,
-        "--steps",
-        560,
-    ]
-    eventhpe("train", "shapenet", *common, *flow, *again, "-o", args.work / "release_2")
+    again = ["--no-follow-flow", "--lr", 6e-4, "--seed", 2, "--steps", 560]
+    first = args.work / "release" / "shapenet.safetensors"
+    eventhpe("train", "shapenet", *common, *flow, *again, "--init", first, "-o", args.work / "release_2")
+
+
+def make_follow(args: argparse.Namespace) -> None:
+    data, both = ["--data", f"synthetic:{args.work / 'all'}"], ["--devices", 2, "--workers", 0]
+    bodies = ["--objective", "bodies", "--width", 16, "--lr", 2e-3, "--batch-size", 96]
+    bodies += ["--init", args.work / "flownet" / "flownet.safetensors", "--steps", BODIES_STEPS]
+    eventhpe("train", "flownet", *data, *both, *bodies, "-o", args.work / "flownet_bodies")
+    follow = ["--num-windows", 12, "--batch-size", 16, "--seed", 3, "--steps", FOLLOW_STEPS]
+    follow += ["--flow-weights", args.work / "flownet_bodies" / "flownet.safetensors"]
+    follow += ["--init", args.work / "release_2" / "shapenet.safetensors"]
+    eventhpe("train", "shapenet", *data, *both, *follow, "-o", args.work / "following")
 
 
 def make_score(args: argparse.Namespace) -> None:
-    flow = args.work / "flownet" / "flownet.safetensors"
-    for name in ("no_flow", "flow", "flow_coherence", "calibrated"):
+    for name in ("no_flow", "flow", "flow_coherence", "calibrated", "following_calibrated"):
+        flow = args.work / _flow_of(name) / "flownet.safetensors"
         for start in ("none", "true"):
             report = args.work / f"score_{name}_{start}.json"
             text = eventhpe(
@@ -98,13 +124,21 @@ def make_score(args: argparse.Namespace) -> None:
 
 
 def make_calibrate(args: argparse.Namespace) -> None:
-    network, card = load_network(args.work / "release_2" / "shapenet.safetensors")
-    flow = FlowEstimator(load_network(args.work / "flownet" / "flownet.safetensors")[0])
-    assert isinstance(network, ShapeNet)
-    errors = calibrate_root(network, flow, args.work / "val")
-    print("root offset -> mm on validation:", {k: round(v, 1) for k, v in errors.items()})
-    notes = f"root variance calibrated on validation recordings, offset {min(errors, key=errors.__getitem__)}"
-    save_network(args.work / "calibrated" / "shapenet", network, replace(card, notes=notes), half=True)
+    for source, target in (("release_2", "calibrated"), ("following", "following_calibrated")):
+        network, card = load_network(args.work / source / "shapenet.safetensors")
+        flow = FlowEstimator(load_network(args.work / _flow_of(target) / "flownet.safetensors")[0])
+        assert isinstance(network, ShapeNet)
+        errors = calibrate(network, flow, [args.work / "val", args.work / "val_turning"])
+        for name, found in errors.items():
+            print(f"{target}: {name} offset -> mm:", {k: round(v, 1) for k, v in found.items()})
+        best = {name: min(found, key=found.__getitem__) for name, found in errors.items()}
+        notes = f"variances calibrated on validation recordings, offsets {best}"
+        save_network(args.work / target / "shapenet", network, replace(card, notes=notes), half=True)
+
+
+def _flow_of(name: str) -> str:
+    """Which FlowNet a ShapeNet goes with."""
+    return "flownet_bodies" if name.startswith("following") else "flownet"
 
 
 def make_install(args: argparse.Namespace) -> None:

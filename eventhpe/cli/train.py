@@ -49,10 +49,13 @@ class Options:
     """ShapeNet: FlowNet weights (default: the shipped ones)."""
     variant: Literal["fixed", "parity"] = "fixed"
     """The repaired network and losses, or the published ones (ShapeNet: 49 M parameters, made for 256 px)."""
-    objective: Literal["photometric", "contrast", "both"] = "photometric"
-    """FlowNet, fixed variant: learn from gray images, from event contrast, or from both."""
+    objective: Literal["photometric", "contrast", "both", "bodies"] = "photometric"
+    """FlowNet, fixed variant: learn from gray images, from event contrast, or from both, without labels; or
+    from the motion of known bodies."""
     use_flow: bool = True
     """ShapeNet: feed flow to the network."""
+    follow_flow: bool = True
+    """ShapeNet with flow, fixed variant: move the body along with the flow, not by the delta head."""
     coherence: float = 0.1
     """ShapeNet: weight of the flow-coherence loss; 0 switches it off."""
     frame_head: Literal["none", "heatmap", "integral", "regression", "simdr", "volumetric", "hemlets"] = (
@@ -122,6 +125,9 @@ class Options:
     """Seed of weights and draws."""
     workers: int = 1
     """Data-loading processes; for a stream, processes that generate recordings."""
+    devices: int = 1
+    """GPUs, or processes where there is none, that share every batch. On a CPU, give each process a part of
+    the cores (OMP_NUM_THREADS)."""
     precision: Literal["bf16-mixed", "32-true"] = "bf16-mixed"
     """Arithmetic."""
     max_minutes: float = 0.0
@@ -161,7 +167,10 @@ def _train(options: Options) -> TrainResult:
     if options.variant == "parity":
         network_config = replace(ShapeNetConfig.parity(), use_flow=options.use_flow, size=options.size_px)
     else:
-        network_config = ShapeNetConfig(use_flow=options.use_flow, width=options.width, size=options.size_px)
+        network_config = ShapeNetConfig(
+            use_flow=options.use_flow, width=options.width, size=options.size_px,
+            follow_flow=options.follow_flow and options.use_flow,
+        )  # fmt: skip
     return train_shapenet(
         config,
         network_config,
@@ -191,6 +200,7 @@ def train_config(options: Options, data: Path | StreamConfig, val_data: Path | N
         val_data=val_data,
         source=data_source(options.data),
         max_minutes=options.max_minutes,
+        devices=options.devices,
         command=command_line(),
     )
 
@@ -199,6 +209,8 @@ def _train_cnn(options: Options) -> TrainResult:
     from eventhpe.errors import FormatError
     from eventhpe.training.dhp19_cnn import CNNTrainConfig, train_dhp19_cnn
 
+    if options.devices != 1:
+        raise FormatError("the CNN of DHP19 trains on one device; leave --devices out.")
     kind, _, folder = options.data.partition(":")
     if kind != "dhp19" or not folder or options.val_data is not None:
         raise FormatError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -12,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from eventhpe.body.default import load_body
 from eventhpe.body.params import BodyParams
 from eventhpe.data.crops import SquareCrop
 from eventhpe.data.mmhpsd import ClipPlace
@@ -26,6 +28,7 @@ from eventhpe.events.types import Events
 from eventhpe.flownet.estimator import FlowEstimator
 from eventhpe.geometry.rotation import rotmat_to_rotvec, rotvec_to_rotmat, sixd_to_rotmat
 from eventhpe.shapenet.crop import ray_rotation
+from eventhpe.shapenet.flow_motion import FlowMotion
 from eventhpe.shapenet.network import REFERENCE_HEIGHT_M, ShapeNet, from_place, from_ray
 from eventhpe.shapenet.parity import EventTrackNet
 from eventhpe.shapenet.state import NUM_BETAS, NUM_JOINTS, ShapeNetConfig, StartState
@@ -104,6 +107,10 @@ class ShapeNetOnClips:
         self.network = network.to(self.device).eval()
         self.flow = flow if config.use_flow else None
         self.body = body
+        self.more: dict[str, FlowMotion] = {}
+        if config.follow_flow:
+            model = load_body(body.model, gender=body.gender)
+            self.more["motion"] = FlowMotion(copy.deepcopy(model).to(self.device))
         self.kind = input_kind(config)
         self._last: tuple[ClipPlace, ClipInput] | None = None
 
@@ -122,6 +129,7 @@ class ShapeNetOnClips:
             None if uv is None else uv.to(self.device),
             read.rays[None].to(self.device),
             _state(task.start, self.device),
+            **self.more,
         )
         ends = _step_ends(task.place, self.kind)
         return self._params(out.rotmats[0, ends], out.betas[0, ends], out.transl[0, ends])

@@ -17,6 +17,7 @@ from eventhpe.errors import ShapeError
 from eventhpe.geometry.rotation import rotmat_to_sixd, sixd_to_rotmat
 from eventhpe.shapenet.crop import NEAR_M, ray_rotation
 from eventhpe.shapenet.encoder import ResNet, resnet18, resnet50
+from eventhpe.shapenet.flow_motion import FlowMotion
 from eventhpe.shapenet.state import (
     NUM_BETAS,
     NUM_JOINTS,
@@ -234,6 +235,7 @@ class ShapeNet(nn.Module):
         crop: Tensor,
         start: StartState | None = None,
         hidden: Tensor | None = None,
+        motion: FlowMotion | None = None,
     ) -> ShapeOutput:
         """Track B bodies over T windows.
 
@@ -243,27 +245,48 @@ class ShapeNet(nn.Module):
             crop: (B, T, 3), see `eventhpe.shapenet.crop`.
             start: body at t0 of window 0; None lets the absolute head begin.
             hidden: (B, hidden) GRU state to go on from.
+            motion: moves the body along with the flow in every window, in the delta head's place; for
+                networks that were built so.
         Raises:
-            ShapeError: inputs do not fit.
+            ShapeError: inputs do not fit, or `motion` is missing or not wanted.
         """
         B, T, _, _ = check_inputs(self.config, frames, flow, crop)
+        if self.config.follow_flow is (motion is None):
+            wanted = "needs" if motion is None else "was built without follow_flow and takes no"
+            raise ShapeError(f"this network {wanted} motion=FlowMotion(body).")
         used_flow = flow.flatten(0, 1) if self.config.use_flow and flow is not None else None
         maps = self.encoder.maps(frames.flatten(0, 1), used_flow)
         x = self.encoder.pool(maps, crop.flatten(0, 1)).unflatten(0, (B, T))
         # Rotations and depths lose degrees and centimetres in half precision, so all that follows is fp32.
         with torch.autocast(device_type=frames.device.type, enabled=False):
-            output = self._track(x.float(), crop.float(), start, hidden)
+            output = self.track(x.float(), crop.float(), start, hidden, flow=flow, motion=motion)
         return replace(output, maps=maps.unflatten(0, (B, T)))
 
-    def _track(self, x: Tensor, crop: Tensor, start: StartState | None, hidden: Tensor | None) -> ShapeOutput:
+    def track(
+        self,
+        x: Tensor,
+        crop: Tensor,
+        start: StartState | None = None,
+        hidden: Tensor | None = None,
+        *,
+        flow: Tensor | None = None,
+        motion: FlowMotion | None = None,
+    ) -> ShapeOutput:
+        """What follows the encoder, whose features are x (B, T, hidden); all else as in `forward`."""
         body = None if start is None else self._known_body(start)
+        betas = x.new_zeros(len(x), NUM_BETAS) if start is None else start.betas.float()
         hidden = torch.zeros_like(x[:, 0]) if hidden is None else hidden.float()
         steps: list[Step] = []
         for t in range(x.shape[1]):
             window = Window(ray_rotation(crop[:, t]), crop[:, t])
             y, hidden = self.memory(x[:, t], self._describe(body, window), hidden)
-            steps.append(self._step(y, body, window))
+            followed = None
+            if motion is not None and flow is not None and body is not None:
+                followed = self._follow_flow(motion, body, betas, flow[:, t], window)
+            steps.append(self._step(y, body, window, followed))
             body = steps[-1].after
+            if motion is not None:
+                betas = average_betas(torch.stack([s.betas for s in steps], 1), start)[:, -1]
         betas = average_betas(torch.stack([s.betas for s in steps], 1), start)
         at_rest = self.pelvis_at_rest(betas)
         first = betas[:, 0] if start is None else start.betas.float()
@@ -280,8 +303,9 @@ class ShapeNet(nn.Module):
             variance=steps[-1].after.variance,
         )
 
-    def _step(self, y: Tensor, body: Body | None, window: Window) -> Step:
-        """One window: absolute estimate, moved body, and the two fused."""
+    def _step(self, y: Tensor, body: Body | None, window: Window, followed: Body | None) -> Step:
+        """One window: absolute estimate, moved body, and the two fused. `followed` is the body moved by the
+        flow; without it the delta head moves the body."""
         abs_rot, betas, abs_uvz = self.absolute(y)
         delta_rot, delta_uvz = self.delta(y)
         noise, step_noise = self.noise(y)
@@ -298,15 +322,26 @@ class ShapeNet(nn.Module):
             # variance has grown; without one, absolute estimates are averaged over the windows.
             variance = body.variance + step_noise
             weight = variance / (variance + noise)
-            moved = delta_rot @ to_ray(body.rot, window.ray)
+            if followed is None:
+                moved, moved_place = delta_rot @ to_ray(body.rot, window.ray), body.place + delta_place
+            else:
+                moved, moved_place = to_ray(followed.rot, window.ray), followed.place
             fused = fuse_rotations(moved, abs_rot, weight[:, :NUM_JOINTS])
             before = body
             after = Body(
                 from_ray(fused, window.ray),
-                torch.lerp(body.place + delta_place, place, weight[:, NUM_JOINTS:]),
+                torch.lerp(moved_place, place, weight[:, NUM_JOINTS:]),
                 (1 - weight) * variance,
             )
         return Step(before, after, absolute, betas, self.uncertainty(y))
+
+    def _follow_flow(
+        self, motion: FlowMotion, body: Body, betas: Tensor, flow: Tensor, window: Window
+    ) -> Body:
+        pelvis = self.pelvis_at_rest(betas)
+        transl = from_place(body.place) - pelvis
+        rot, transl = motion.follow(body.rot, betas, transl, flow, window.crop)
+        return Body(rot, to_place(transl + pelvis), body.variance)
 
     def _known_body(self, start: StartState) -> Body:
         place = to_place(start.transl.float() + self.pelvis_at_rest(start.betas.float()))

@@ -33,6 +33,7 @@ class ShapeNetConfig:
         crop_features: features of the small MLP that reads the crop's viewing ray.
         flow_divisor: flow in pixels is divided by this in the fixed variant.
         absolute_weight: weight of the absolute head in the untrained filter's steady state, in (0, 1).
+        follow_flow: the fixed variant's body follows the flow (flow_motion.py) in the delta head's place.
     """
 
     variant: str = "fixed"
@@ -46,6 +47,7 @@ class ShapeNetConfig:
     crop_features: int = 32
     flow_divisor: float = 8.0
     absolute_weight: float = 0.3
+    follow_flow: bool = False
 
     def __post_init__(self) -> None:
         if self.variant not in ("fixed", "parity"):
@@ -58,6 +60,8 @@ class ShapeNetConfig:
             raise FormatError(
                 f"ShapeNetConfig.absolute_weight must lie in (0, 1); got {self.absolute_weight}."
             )
+        if self.follow_flow and (self.variant == "parity" or not self.use_flow):
+            raise FormatError("ShapeNetConfig.follow_flow needs use_flow and the fixed variant.")
 
     @classmethod
     def parity(cls) -> ShapeNetConfig:

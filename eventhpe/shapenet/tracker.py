@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from eventhpe.errors import ShapeError
+from eventhpe.shapenet.flow_motion import FlowMotion
 from eventhpe.shapenet.losses import Body
 from eventhpe.shapenet.state import ShapeOutput, StartState
 
@@ -44,14 +45,21 @@ class BodyTracker:
         network: ShapeNet or EventTrackNet; put into evaluation mode.
         body: body model for the joints; None leaves them out.
         device: where to compute.
+        motion: moves the body along with the flow (ShapeNet that was trained so); on the same device.
     """
 
     def __init__(
-        self, network: nn.Module, body: Body | None = None, *, device: str | torch.device = "cpu"
+        self,
+        network: nn.Module,
+        body: Body | None = None,
+        *,
+        device: str | torch.device = "cpu",
+        motion: FlowMotion | None = None,
     ) -> None:
         self.device = torch.device(device)
         self.network = network.to(self.device).eval()
         self.body = body
+        self.more = {} if motion is None else {"motion": motion}
         self.reset()
 
     def reset(self, start: StartState | None = None, hidden: Tensor | None = None) -> None:
@@ -91,6 +99,7 @@ class BodyTracker:
             self._batch(crop),
             self._start,
             self._hidden,
+            **self.more,
         )
         self._hidden = output.hidden
         self._start = StartState(

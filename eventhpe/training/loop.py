@@ -33,7 +33,7 @@ class TrainConfig:
     steps: int = 2000
     """Optimiser steps."""
     batch_size: int = 8
-    """Samples per step: windows, crops or images, for ShapeNet clips."""
+    """Samples per step, over all devices: windows, crops or images, for ShapeNet clips."""
     lr: float = 1e-3
     """Peak learning rate."""
     seed: int = 1
@@ -52,13 +52,21 @@ class TrainConfig:
     """Steps between validations."""
     max_minutes: float = 0.0
     """Stop after this many minutes, keeping a checkpoint to go on from; 0 = no limit."""
+    devices: int = 1
+    """GPUs, or processes where there is none, that share every batch. Each process repeats what led here."""
     command: str = ""
     """Command line, written into the weights' card."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "lr", "size_px", "val_every"):
+        for name in ("steps", "batch_size", "lr", "size_px", "val_every", "devices"):
             if getattr(self, name) <= 0:
                 raise ShapeError(f"TrainConfig.{name} must be positive; got {getattr(self, name)}.")
+        if self.batch_size % self.devices:
+            raise ShapeError(
+                f"a batch of {self.batch_size} cannot be shared evenly by {self.devices} devices."
+            )
+        if self.devices > 1 and isinstance(self.data, StreamConfig):
+            raise ShapeError("a stream cannot be shared by several devices; train on a folder of recordings.")
 
 
 @dataclass(frozen=True)
@@ -82,8 +90,8 @@ class TimeLimit(L.Callback):
         self.end = time.monotonic() + self.seconds
 
     def on_train_batch_end(self, trainer: L.Trainer, *args: Any, **kwargs: Any) -> None:
-        """Look at the clock."""
-        if time.monotonic() > self.end:
+        """Look at the clock; all devices stop together."""
+        if trainer.strategy.reduce_boolean_decision(time.monotonic() > self.end, all=False):
             trainer.should_stop = True
 
 
@@ -123,6 +131,7 @@ def fit(
     trainer = make_trainer(
         config.output, steps=config.steps, precision=config.precision, max_minutes=config.max_minutes,
         val_every=None if val is None else config.val_every, done=done, clip=1.0, tensorboard=True,
+        devices=config.devices,
     )  # fmt: skip
     val_loader = None if val is None else _loader(val, config)
     resume = last if last.exists() else None
@@ -132,8 +141,11 @@ def fit(
     if val_loader is not None:
         validated = trainer.validate(module, val_loader, verbose=False)[0]
         metrics.update({k: float(v) for k, v in validated.items()})
+    if not trainer.is_global_zero:
+        raise SystemExit(0)  # the first process writes and tells
     training = module.card() | extra  # type: ignore[operator]
     training |= {"batch_size": config.batch_size, "seed": config.seed, "precision": config.precision}
+    training |= {"devices": config.devices}
     minutes += (time.monotonic() - began) / 60
     training |= {"minutes": round(minutes, 1), "steps_done": int(trainer.global_step)}
     told = _data_facts(config, data, trainer.global_step)
@@ -184,6 +196,7 @@ def make_trainer(
     done: int = 0,
     clip: float | None = None,
     tensorboard: bool = False,
+    devices: int = 1,
 ) -> L.Trainer:
     """Lightning's trainer with resumable checkpoints in `last.ckpt` and CSV logs.
 
@@ -196,6 +209,7 @@ def make_trainer(
         done: steps of earlier runs.
         clip: largest norm of the gradient.
         tensorboard: log for TensorBoard, too.
+        devices: GPUs, or processes where there is none; gradients are averaged over them.
     """
     callbacks: list[L.Callback] = [
         ModelCheckpoint(
@@ -210,7 +224,9 @@ def make_trainer(
         loggers.append(TensorBoardLogger(output, name="tb", version=""))
     return L.Trainer(
         accelerator="auto",
-        devices=1,
+        devices=devices,
+        # A shape that is known leaves the layer that guesses it without gradients.
+        strategy="auto" if devices == 1 else "ddp_find_unused_parameters_true",
         precision=precision,  # type: ignore[arg-type]
         max_steps=steps,
         gradient_clip_val=clip,
@@ -230,7 +246,7 @@ def _loader(data: Any, config: TrainConfig) -> DataLoader[Any]:
         return DataLoader(data, batch_size=None, num_workers=0)
     return DataLoader(
         data,
-        batch_size=config.batch_size,
+        batch_size=config.batch_size // config.devices,
         num_workers=config.workers,
         collate_fn=collate,
         multiprocessing_context="spawn" if config.workers else None,

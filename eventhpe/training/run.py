@@ -61,23 +61,27 @@ def train_flownet(
 
     Raises:
         FormatError: an objective that needs gray images, on DHP19.
+        ShapeError: objective "bodies" for the parity variant.
     """
     L.seed_everything(config.seed, verbose=False)
     kind = "binary" if network.variant == "parity" else "counts"
     samples: Samples = FlowSamples(config.size_px, kind)
-    if config.source == "mmhpsd":
+    body: BodyModel | None = None
+    if objective == "bodies":
+        body, samples = _clip_samples(config, 1, kind, parity=False)
+    elif config.source == "mmhpsd":
         samples = mmhpsd_dataset.FlowSamples(size_px=config.size_px, kind=kind)
     elif config.source == "dhp19":
         if objective != "contrast" or network.variant == "parity":
             asked = "the parity variant" if network.variant == "parity" else f"objective {objective}"
             raise FormatError(
                 f"FlowNet on DHP19: {asked} learns from gray images, and DHP19 has none; use --objective "
-                "contrast with the fixed variant."
+                "contrast or bodies with the fixed variant."
             )
         samples = dhp19_samples.FlowSamples(config.size_px, kind, part=_dhp19_part(config))
     data = _training_data(config, samples)
     val = None if config.val_data is None else _held_out(samples).open(config.val_data, 256, 10_001)
-    module = FlowNetModule(network, objective=objective, lr=config.lr, steps=config.steps)
+    module = FlowNetModule(network, objective=objective, lr=config.lr, steps=config.steps, body=body)
     start_from(module.network, init)
     return fit(
         config, module, data, val, name="flownet", extra={"input_kind": kind}, facts=_told_of_dhp19(config)

@@ -18,6 +18,7 @@ from eventhpe.flownet.estimator import FlowEstimator
 from eventhpe.geometry.skeleton import Skeleton
 from eventhpe.shapenet.body_joints import JointsOf, body_joints
 from eventhpe.shapenet.crop import crop_to_intrinsics, ray_rotation
+from eventhpe.shapenet.flow_motion import FlowMotion
 from eventhpe.shapenet.frame_head import (
     FrameHeadConfig,
     build_frame_head,
@@ -32,10 +33,15 @@ from eventhpe.shapenet.losses import (
     parity_losses,
     shape_losses,
 )
-from eventhpe.shapenet.network import ShapeNet, build_shapenet, to_ray
+from eventhpe.shapenet.network import START_VARIANCE, ShapeNet, build_shapenet, to_ray
 from eventhpe.shapenet.parity import EventTrackNet
 from eventhpe.shapenet.state import ShapeNetConfig, StartState
 from eventhpe.training.schedule import adamw_with_cosine
+
+MAX_START_NOISE = 0.2
+"""Radians about each axis by which the joints of a disturbed start are off at most (standard deviation)."""
+ABSOLUTE_ERROR = 0.4
+"""Radians: error of the absolute head's rotations, whose variance is 1 in the filter's units."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,7 @@ class Helpers:
     body: BodyModel
     flow: FlowEstimator | None
     frame_joints: JointsOf | None = None
+    motion: FlowMotion | None = None
 
     def on(self, device: torch.device, skeleton: Skeleton | None) -> Helpers:
         """Copies on another device; the originals may be shared.
@@ -57,7 +64,13 @@ class Helpers:
             return self
         body = copy.deepcopy(self.body).to(device)
         joints = None if skeleton is None else body_joints(body, skeleton)
-        return Helpers(body, None if self.flow is None else self.flow.on(device), joints)
+        flow = None if self.flow is None else self.flow.on(device)
+        return Helpers(body, flow, joints, None if self.motion is None else FlowMotion(body))
+
+    @property
+    def for_network(self) -> dict[str, FlowMotion]:
+        """What ShapeNet takes besides its inputs."""
+        return {} if self.motion is None else {"motion": self.motion}
 
 
 class ShapeNetModule(L.LightningModule):
@@ -104,7 +117,7 @@ class ShapeNetModule(L.LightningModule):
             self.frame_head = build_frame_head(frame, self.network)
             frame_joints = body_joints(body, self.frame_head.size.skeleton)
         # Inside a plain object, so that neither the body nor the frozen FlowNet enters a checkpoint.
-        self.helpers = Helpers(body, flow, frame_joints)
+        self.helpers = Helpers(body, flow, frame_joints, FlowMotion(body) if config.follow_flow else None)
         self.loss, self.lr, self.steps, self.start_share = loss, lr, steps, start_share
         spread = torch.linspace(0, body.num_vertices - 1, coherence_vertices)
         self.register_buffer("vertex_subset", spread.round().long(), persistent=False)
@@ -144,7 +157,7 @@ class ShapeNetModule(L.LightningModule):
         if isinstance(self.network, ShapeNet):
             starts["free"] = None
         for name, start in starts.items():
-            out = self.network(clip.frames, flow, clip.crop, start)
+            out = self.network(clip.frames, flow, clip.crop, start, **self.helpers.for_network)
             joints = self.helpers.body.joints(out.rotmats, out.betas, out.transl)
             truth = clip.joints3d[:, 1:]
             hips = joints[..., 1:3, :].mean(-2, keepdim=True) - truth[..., 1:3, :].mean(-2, keepdim=True)
@@ -157,7 +170,7 @@ class ShapeNetModule(L.LightningModule):
     ) -> tuple[Tensor, dict[str, Tensor], Tensor | None]:
         """Total, terms by name, and the encoder's maps."""
         flow = self.estimate_flow(clip.frames)
-        out = self.network(clip.frames, flow, clip.crop, start)
+        out = self.network(clip.frames, flow, clip.crop, start, **self.helpers.for_network)
         T = clip.frames.shape[1]
         targets = BodyTargets(
             rotmats=clip.rotmats[:, 1:],
@@ -207,15 +220,21 @@ class ShapeNetModule(L.LightningModule):
         return StartState(rotmats=clip.rotmats[:, 0], betas=clip.betas, transl=clip.transl[:, 0])
 
     def _noisy_start(self, clip: Clip) -> StartState:
-        """A start pose that is a few degrees and centimetres off, as an estimated one would be."""
+        """A start pose that is off by anything from nothing to 20 degrees and 8 cm, with a variance to match:
+        short clips thus begin in states that long tracks drift into."""
         import roma
 
         true = self._start(clip)
-        turn = roma.rotvec_to_rotmat(0.05 * torch.randn(*true.rotmats.shape[:2], 3))
+        B, J = true.rotmats.shape[:2]
+        off = MAX_START_NOISE * torch.rand(B, 1)
+        turn = roma.rotvec_to_rotmat(off[..., None] * torch.randn(B, J, 3)).to(true.rotmats)
+        shift = 0.4 * off.to(true.transl) * torch.randn_like(true.transl)
+        variance = START_VARIANCE + 3 * (off / ABSOLUTE_ERROR).square()
         return StartState(
-            rotmats=turn.to(true.rotmats) @ true.rotmats,
+            rotmats=turn @ true.rotmats,
             betas=true.betas,
-            transl=true.transl + 0.02 * torch.randn_like(true.transl),
+            transl=true.transl + shift,
+            variance=variance.to(true.transl).expand(-1, J + 1),
         )
 
     def configure_optimizers(self) -> Any:

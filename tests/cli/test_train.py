@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,47 @@ TINY = "{duration_s: 0.15, supersample: 1, max_motion_px: 2.0, ranges: {sensor_s
 """Settings of recordings that a stream makes within a moment."""
 
 SMALL = "--steps 2 --batch-size 2 --size-px 64 --width 8 --workers 0 --precision 32-true".split()
+
+
+def test_two_processes_share_every_batch(recordings: Path, tmp_path: Path) -> None:
+    """Where there is no GPU, --devices are processes; one of them writes and tells."""
+    out = tmp_path / "run"
+    words = [
+        "train",
+        "flownet",
+        "--data",
+        f"synthetic:{recordings}",
+        *SMALL,
+        "--devices",
+        "2",
+        "-o",
+        str(out),
+    ]
+    done = subprocess.run(
+        [sys.executable, "-m", "eventhpe", *words], capture_output=True, text=True, timeout=240,
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "MEMBER: 2/2" in done.stderr and done.stdout.count("finished: ") == 1
+    training = read_card(out / "flownet").data["training"]
+    assert (training["devices"], training["steps_done"], training["batch_size"]) == (2, 2, 2)
+    assert all(torch.isfinite(value).all() for value in load_tensors(out / "flownet")[0].values())
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("flownet --data synthetic:FOLDER --batch-size 3 --devices 2", "shared evenly"),
+        ("flownet --data stream:lab --batch-size 2 --devices 2", "stream cannot be shared"),
+        ("cnn --data dhp19:FOLDER --devices 2", "trains on one device"),
+    ],
+)
+def test_batches_that_cannot_be_shared(
+    recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: str, told: str
+) -> None:
+    words = words.replace("FOLDER", str(recordings))
+    assert main(["train", *words.split(), "-o", str(tmp_path / "run")]) != 0
+    assert told in capsys.readouterr().err
 
 
 def test_train_both_networks_then_capture(

@@ -146,14 +146,23 @@ def test_share_of_steps_with_a_start_pose(clips: Clip, share: float) -> None:
     assert [s is not None for s in m.network.starts] == [share == 1.0] * 4
 
 
-def test_disturbed_start_is_near_the_true_one(clips: Clip) -> None:
+def test_disturbed_starts_are_off_by_much_or_little_and_say_so(clips: Clip) -> None:
     m = module(NO_FLOW)
-    true, noisy = m._start(clips), m._noisy_start(clips)
-    angle = geodesic_angle(noisy.rotmats, true.rotmats)
-    assert 0.02 < float(angle.mean()) < 0.2 and float(angle.max()) < 0.5
-    offset = (noisy.transl - true.transl).norm(dim=-1)
-    assert 0 < float(offset.min()) and float(offset.max()) < 0.12
-    assert torch.equal(noisy.betas, clips.betas)
+    true = m._start(clips)
+    angles, offsets, variances = [], [], []
+    for _ in range(40):
+        noisy = m._noisy_start(clips)
+        angles.append(geodesic_angle(noisy.rotmats, true.rotmats).mean(-1))
+        offsets.append((noisy.transl - true.transl).norm(dim=-1))
+        assert noisy.variance is not None and noisy.variance.shape == (len(clips.betas), 25)
+        variances.append(noisy.variance[:, 0])
+        assert torch.equal(noisy.betas, clips.betas) and noisy.betas_count is None
+    angle, offset, variance = (torch.cat(v) for v in (angles, offsets, variances))
+    # Mean angle of a rotation whose three components have deviation s: 1.6 s, with s up to 0.2.
+    assert angle.min() < 0.05 and 0.25 < angle.max() < 0.4
+    assert 0 < offset.min() < 0.03 and 0.08 < offset.max() < 0.4
+    expected = 0.01 + 3 * (angle / 1.6 / 0.4).square()
+    torch.testing.assert_close(variance, expected, rtol=0.5, atol=0.01)
     assert torch.equal(true.transl, clips.transl[:, 0]) and torch.equal(true.rotmats, clips.rotmats[:, 0])
 
 
