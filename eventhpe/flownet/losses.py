@@ -120,7 +120,7 @@ def end_point_loss(flows: Sequence[Tensor], target: Tensor, valid: Tensor) -> Te
     Args:
         flows: coarse to fine, (N, 2, h, w), each in pixels of its own scale.
         target: (N, 2, H, W) pixels of the finest scale.
-        valid: (N, H, W) bool.
+        valid: (N, H, W) bool, or weights >= 0.
     Returns:
         Mean over scales of sqrt(|d|^2 + 0.01^2) in pixels of each scale, over the valid pixels.
     """

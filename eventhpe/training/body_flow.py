@@ -24,6 +24,11 @@ MOTION_UNIT_M = 0.02
 """A typical motion of a joint within a window."""
 
 
+MARGIN_PX, ELSEWHERE = 6, 0.02
+"""Pixels of a crop of 128 between skin and what is surely not the person, and the weight of that, against 1
+of skin: what is not the person has no flow of the person. Without it a network makes up flow there."""
+
+
 @torch.no_grad()
 def body_flow(clip: Clip, body: Body, subset: Tensor) -> tuple[Tensor, Tensor]:
     """Flow of B clips of T windows where a vertex of the body is seen.
@@ -54,6 +59,15 @@ def body_flow(clip: Clip, body: Body, subset: Tensor) -> tuple[Tensor, Tensor]:
     )
     flow = total / count[:, None].clamp(min=1.0)
     return flow.unflatten(-1, (S, S)), (count > 0).unflatten(-1, (S, S))
+
+
+def flow_weight(known: Tensor) -> Tensor:
+    """(N, S, S) bool of `body_flow` to the weights of its flow, which is zero elsewhere: 1 on the skin, 0
+    near it, where the outline may lie, and `ELSEWHERE` away from it."""
+    margin = max(1, round(MARGIN_PX * known.shape[-1] / 128))
+    skin = known.float()
+    near = torch.nn.functional.max_pool2d(skin[:, None], 2 * margin + 1, stride=1, padding=margin)[:, 0]
+    return skin + ELSEWHERE * (1 - near)
 
 
 def motion_loss(flow: Tensor, clip: Clip, body: BodyModel, motion: FlowMotion) -> Tensor:

@@ -16,7 +16,7 @@ from eventhpe.errors import ShapeError
 from eventhpe.flownet.losses import contrast_loss_frames, end_point_loss, flow_losses, parity_flow_losses
 from eventhpe.flownet.network import FlowNet, FlowNetConfig
 from eventhpe.shapenet.flow_motion import FlowMotion
-from eventhpe.training.body_flow import body_flow, motion_loss
+from eventhpe.training.body_flow import body_flow, flow_weight, motion_loss
 from eventhpe.training.schedule import adamw_with_cosine
 
 FlowObjective = Literal["photometric", "contrast", "both", "bodies"]
@@ -97,7 +97,8 @@ class FlowNetModule(L.LightningModule):
     def _losses(self, flows: list[Tensor], pair: FlowPair | Clip) -> tuple[Tensor, dict[str, Tensor]]:
         if isinstance(pair, Clip):
             assert self.body is not None
-            end_point = end_point_loss(flows, *body_flow(pair, self.body.model, self.body.subset))
+            true, known = body_flow(pair, self.body.model, self.body.subset)
+            end_point = end_point_loss(flows, true, flow_weight(known))
             motion = motion_loss(flows[-1], pair, self.body.model, self.body.motion)
             return end_point + motion, {"end_point": end_point, "motion": motion}
         image0, image1 = pair.image0[:, None], pair.image1[:, None]

@@ -16,7 +16,7 @@ from eventhpe.flownet.losses import end_point_loss
 from eventhpe.flownet.network import FlowNetConfig
 from eventhpe.shapenet.crop import crop_to_pixels, project_to_crop
 from eventhpe.shapenet.flow_motion import FlowMotion, FlowMotionConfig
-from eventhpe.training.body_flow import body_flow, motion_loss
+from eventhpe.training.body_flow import ELSEWHERE, body_flow, flow_weight, motion_loss
 from eventhpe.training.flownet import FlowNetModule, KnownBody
 
 S = 64
@@ -92,6 +92,20 @@ def test_hidden_skin_has_no_say(clip: Clip, body: BodyModel) -> None:
     for one, seen in zip(flow[facing], known[facing], strict=True):
         rows = slice(S // 3, 2 * S // 3)
         assert float((one[0][rows][seen[rows]]).median()) > 0.1
+
+
+def test_what_is_not_the_person_should_not_move(clip: Clip, body: BodyModel) -> None:
+    flow, known = body_flow(clip, body, KnownBody.of(body).subset)
+    weight = flow_weight(known)
+    assert torch.equal(weight[known], torch.ones(int(known.sum())))
+    elsewhere = weight == ELSEWHERE
+    assert set(weight.unique().tolist()) == {0.0, weight[elsewhere][0].item(), 1.0}
+    assert 0.2 < float(elsewhere.float().mean()) < 0.95 and not flow.norm(dim=1)[elsewhere].any()
+    # Three pixels at this size lie between any skin and what is surely elsewhere.
+    reach = torch.nn.functional.max_pool2d(elsewhere[:, None].float(), 7, stride=1, padding=3)[:, 0]
+    assert not (reach.bool() & known).any()
+    made_up = flow + 5.0 * elsewhere[:, None]
+    assert end_point_loss([made_up], flow, weight) > 2 * end_point_loss([flow], flow, weight)
 
 
 def test_bodies_that_follow_the_true_flow_move_more_like_the_true_ones(clip: Clip, body: BodyModel) -> None:
