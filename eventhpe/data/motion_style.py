@@ -86,7 +86,7 @@ class StyleRanges:
     turn_deg: Range = (40.0, 180.0)
     """Largest angle of these turns to either side."""
     turn_hz: Range = (0.05, 0.4)
-    """Their frequency; slow ones are one long turn."""
+    """Their frequency, drawn log-uniformly; slow ones are one long turn."""
 
     def __post_init__(self) -> None:
         for f in fields(self):
