@@ -31,9 +31,9 @@ BODIES_STEPS, FOLLOW_STEPS = 1750, 1500
 STAGES = ("data", "flow", "shape", "follow", "calibrate", "score", "install")
 SHAPE_RUNS = {
     "no_flow": (COMPARISON_STEPS, ["--no-use-flow"]),
-    "flow": (COMPARISON_STEPS, ["--no-follow-flow", "--coherence", "0"]),
-    "flow_coherence": (COMPARISON_STEPS, ["--no-follow-flow", "--coherence", "0.1"]),
-    "release": (RELEASE_STEPS, ["--no-follow-flow", "--coherence", "0.1"]),
+    "flow": (COMPARISON_STEPS, ["--coherence", "0"]),
+    "flow_coherence": (COMPARISON_STEPS, ["--coherence", "0.1"]),
+    "release": (RELEASE_STEPS, ["--coherence", "0.1"]),
 }
 """ShapeNet runs: steps and options. The first three differ in nothing else; the last leads to the shipped."""
 TURNING_COPIES = 2
@@ -93,7 +93,7 @@ def make_shape(args: argparse.Namespace) -> None:
     for name, (steps, options) in SHAPE_RUNS.items():
         eventhpe("train", "shapenet", *common, *flow, "--steps", steps, *options, "-o", args.work / name)
     # A second, shorter run from the first one's weights with other draws.
-    again = ["--no-follow-flow", "--lr", 6e-4, "--seed", 2, "--steps", 560]
+    again = ["--lr", 6e-4, "--seed", 2, "--steps", 560]
     first = args.work / "release" / "shapenet.safetensors"
     eventhpe("train", "shapenet", *common, *flow, *again, "--init", first, "-o", args.work / "release_2")
 
@@ -103,7 +103,7 @@ def make_follow(args: argparse.Namespace) -> None:
     bodies = ["--objective", "bodies", "--width", 16, "--lr", 2e-3, "--batch-size", 96]
     bodies += ["--init", args.work / "flownet" / "flownet.safetensors", "--steps", BODIES_STEPS]
     eventhpe("train", "flownet", *data, *both, *bodies, "-o", args.work / "flownet_bodies")
-    follow = ["--num-windows", 12, "--batch-size", 16, "--seed", 3, "--steps", FOLLOW_STEPS]
+    follow = ["--follow-flow", "--num-windows", 12, "--batch-size", 16, "--seed", 3, "--steps", FOLLOW_STEPS]
     follow += ["--flow-weights", args.work / "flownet_bodies" / "flownet.safetensors"]
     follow += ["--init", args.work / "release_2" / "shapenet.safetensors"]
     eventhpe("train", "shapenet", *data, *both, *follow, "-o", args.work / "following")

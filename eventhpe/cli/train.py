@@ -54,7 +54,7 @@ class Options:
     from the motion of known bodies."""
     use_flow: bool = True
     """ShapeNet: feed flow to the network."""
-    follow_flow: bool = True
+    follow_flow: bool = False
     """ShapeNet with flow, fixed variant: move the body along with the flow, not by the delta head."""
     coherence: float = 0.1
     """ShapeNet: weight of the flow-coherence loss; 0 switches it off."""
