@@ -1,10 +1,10 @@
 """Remake the shipped weights, and the comparison of flow with and without coherence, from motion clips.
 
 Stages: data (recordings), flow (FlowNet and its parity twin), shape (ShapeNet with the same data and steps
-three ways: no flow, flow, flow + coherence; and the longer runs behind the shipped weights), follow (FlowNet
-from known bodies, and a ShapeNet whose body follows its flow; not shipped), calibrate (the filter, on
-validation recordings), score, install (copy into the package). Trainings go on where they stopped. None ever
-sees CMU subjects 14, 60, 86 and 94.
+three ways: no flow, flow, flow + coherence; and two longer runs), maps (from there on with joint maps and
+traces of earlier windows: the shipped ShapeNet), follow (FlowNet from known bodies, and a ShapeNet whose body
+follows its flow; not shipped), calibrate (the filter, on validation recordings), score, install (copy into
+the package). Trainings go on where they stopped. None ever sees CMU subjects 14, 60, 86 and 94.
 """
 
 from __future__ import annotations
@@ -24,18 +24,20 @@ from eventhpe.weights.files import SHIPPED_MAX_BYTES, load_network, save_network
 
 WEIGHTS = Path(__file__).parents[1] / "eventhpe" / "weights"
 BENCH = Path(__file__).parent / "bench"
-TURNING = Path(__file__).parent / "turning.yaml"
+TURNING, SOME_TURNING = (Path(__file__).parent / f"{name}.yaml" for name in ("turning", "some_turning"))
 NUM_RECORDINGS, NUM_SHORT, NUM_TURNING, NUM_VALIDATION = 440, 260, 133, 16
-FLOW_STEPS, RELEASE_STEPS, COMPARISON_STEPS = 1300, 1600, 250
+NUM_TWO_SECONDS, NUM_ONE_SECOND = 700, 1200
+FLOW_STEPS, RELEASE_STEPS, COMPARISON_STEPS, MAPS_STEPS = 1300, 1600, 250, 2100
 BODIES_STEPS, FOLLOW_STEPS = 1750, 1500
-STAGES = ("data", "flow", "shape", "follow", "calibrate", "score", "install")
+STAGES = ("data", "flow", "shape", "maps", "follow", "calibrate", "score", "install")
+PLAIN = ["--joint-maps", "0", "--no-look-back"]
 SHAPE_RUNS = {
     "no_flow": (COMPARISON_STEPS, ["--no-use-flow"]),
     "flow": (COMPARISON_STEPS, ["--coherence", "0"]),
     "flow_coherence": (COMPARISON_STEPS, ["--coherence", "0.1"]),
     "release": (RELEASE_STEPS, ["--coherence", "0.1"]),
 }
-"""ShapeNet runs: steps and options. The first three differ in nothing else; the last leads to the shipped."""
+"""ShapeNet runs: steps and options. The first three differ in nothing else; the last one is gone on from."""
 TURNING_COPIES = 2
 """How often turning people stand among the training recordings, beside once for the others."""
 
@@ -66,19 +68,30 @@ def make_data(args: argparse.Namespace) -> None:
     eventhpe("simulate", *common, *short, "-o", args.work / "short")
     turning = ["--settings", TURNING, "--n", NUM_TURNING, "--seed", 3, "--no-flow-labels"]
     eventhpe("simulate", *common, *turning, "-o", args.work / "turning")
-    (args.work / "all").mkdir(exist_ok=True)
-    for part, copies in {"train": 1, "short": 1, "turning": TURNING_COPIES}.items():
-        for path in (args.work / part).glob("*.h5"):
-            for copy in range(copies):
-                link = args.work / "all" / f"{part}{copy}_{path.name}"
-                if not link.exists():
-                    os.link(path, link)
+    _gather(args.work, "all", {"train": 1, "short": 1, "turning": TURNING_COPIES})
+    # Many people for a second or two each: what stage maps sees.
+    some = ["--settings", SOME_TURNING, "--no-flow-labels"]
+    two, one = ["--duration", 2, "--n", NUM_TWO_SECONDS], ["--duration", 1, "--n", NUM_ONE_SECOND]
+    eventhpe("simulate", *common, *some, *two, "--seed", 11, "-o", args.work / "two_seconds")
+    eventhpe("simulate", *common, *some, *one, "--seed", 12, "-o", args.work / "one_second")
+    _gather(args.work, "many", {"two_seconds": 1, "one_second": 1})
     held = ["--n", NUM_VALIDATION, "--no-flow-labels"]
     eventhpe("simulate", *common, *held, "--seed", 900, "-o", args.work / "val")
     eventhpe(
         "simulate", *common, *held, "--settings", TURNING, "--seed", 901, "-o", args.work / "val_turning"
     )
     eventhpe("simulate", *common, "--preset", "benchmark-v1", "-o", args.work / "bench")
+
+
+def _gather(work: Path, name: str, parts: dict[str, int]) -> None:
+    """A folder with hard links to the recordings of others, each folder so many times."""
+    (work / name).mkdir(exist_ok=True)
+    for part, copies in parts.items():
+        for path in (work / part).glob("*.h5"):
+            for copy in range(copies):
+                link = work / name / f"{part}{copy}_{path.name}"
+                if not link.exists():
+                    os.link(path, link)
 
 
 def make_flow(args: argparse.Namespace) -> None:
@@ -88,7 +101,7 @@ def make_flow(args: argparse.Namespace) -> None:
 
 
 def make_shape(args: argparse.Namespace) -> None:
-    common = ["--data", f"synthetic:{args.work / 'train'}", "--batch-size", 8, "--num-windows", 12]
+    common = ["--data", f"synthetic:{args.work / 'train'}", "--batch-size", 8, "--num-windows", 12, *PLAIN]
     flow = ["--flow-weights", args.work / "flownet" / "flownet.safetensors"]
     for name, (steps, options) in SHAPE_RUNS.items():
         eventhpe("train", "shapenet", *common, *flow, "--steps", steps, *options, "-o", args.work / name)
@@ -98,12 +111,25 @@ def make_shape(args: argparse.Namespace) -> None:
     eventhpe("train", "shapenet", *common, *flow, *again, "--init", first, "-o", args.work / "release_2")
 
 
+def make_maps(args: argparse.Namespace) -> None:
+    if not (args.work / "release_2_calibrated" / "shapenet.safetensors").exists():
+        _calibrate(args.work, "release_2", "release_2_calibrated")
+    eventhpe(
+        "train", "shapenet", "--data", f"synthetic:{args.work / 'many'}",
+        "--flow-weights", args.work / "flownet" / "flownet.safetensors",
+        "--init", args.work / "release_2_calibrated" / "shapenet.safetensors",
+        "--devices", 2, "--workers", 0, "--precision", "32-true", "--num-windows", 12, "--batch-size", 16,
+        "--lr", 1e-3, "--seed", 4, "--steps", MAPS_STEPS, "-o", args.work / "maps",
+    )  # fmt: skip
+
+
 def make_follow(args: argparse.Namespace) -> None:
     data, both = ["--data", f"synthetic:{args.work / 'all'}"], ["--devices", 2, "--workers", 0]
     bodies = ["--objective", "bodies", "--width", 16, "--lr", 2e-3, "--batch-size", 96]
     bodies += ["--init", args.work / "flownet" / "flownet.safetensors", "--steps", BODIES_STEPS]
     eventhpe("train", "flownet", *data, *both, *bodies, "-o", args.work / "flownet_bodies")
-    follow = ["--follow-flow", "--num-windows", 12, "--batch-size", 16, "--seed", 3, "--steps", FOLLOW_STEPS]
+    follow = [*PLAIN, "--follow-flow", "--num-windows", 12, "--batch-size", 16, "--seed", 3]
+    follow += ["--steps", FOLLOW_STEPS]
     follow += ["--flow-weights", args.work / "flownet_bodies" / "flownet.safetensors"]
     follow += ["--init", args.work / "release_2" / "shapenet.safetensors"]
     eventhpe("train", "shapenet", *data, *both, *follow, "-o", args.work / "following")
@@ -124,16 +150,21 @@ def make_score(args: argparse.Namespace) -> None:
 
 
 def make_calibrate(args: argparse.Namespace) -> None:
-    for source, target in (("release_2", "calibrated"), ("following", "following_calibrated")):
-        network, card = load_network(args.work / source / "shapenet.safetensors")
-        flow = FlowEstimator(load_network(args.work / _flow_of(target) / "flownet.safetensors")[0])
-        assert isinstance(network, ShapeNet)
-        errors = calibrate(network, flow, [args.work / "val", args.work / "val_turning"])
-        for name, found in errors.items():
-            print(f"{target}: {name} offset -> mm:", {k: round(v, 1) for k, v in found.items()})
-        best = {name: min(found, key=found.__getitem__) for name, found in errors.items()}
-        notes = f"variances calibrated on validation recordings, offsets {best}"
-        save_network(args.work / target / "shapenet", network, replace(card, notes=notes), half=True)
+    for source, target in (("maps", "calibrated"), ("following", "following_calibrated")):
+        if (args.work / source / "shapenet.safetensors").exists():
+            _calibrate(args.work, source, target)
+
+
+def _calibrate(work: Path, source: str, target: str) -> None:
+    network, card = load_network(work / source / "shapenet.safetensors")
+    flow = FlowEstimator(load_network(work / _flow_of(target) / "flownet.safetensors")[0])
+    assert isinstance(network, ShapeNet)
+    errors = calibrate(network, flow, [work / "val", work / "val_turning"])
+    for name, found in errors.items():
+        print(f"{target}: {name} offset -> mm:", {k: round(v, 1) for k, v in found.items()})
+    best = {name: min(found, key=found.__getitem__) for name, found in errors.items()}
+    notes = f"variances calibrated on validation recordings, offsets {best}"
+    save_network(work / target / "shapenet", network, replace(card, notes=notes), half=True)
 
 
 def _flow_of(name: str) -> str:
@@ -142,9 +173,10 @@ def _flow_of(name: str) -> str:
 
 
 def make_install(args: argparse.Namespace) -> None:
-    for source, name in ((args.work / "flownet", "flownet"), (args.work / "calibrated", "shapenet")):
-        network, card = load_network(source / f"{name}.safetensors")
-        card = replace(card, command=f"python tools/train_release.py --motions FOLDER (stage: {name})")
+    made = {"flownet": ("flownet", "stage: flow"), "shapenet": ("calibrated", "stages: maps, calibrate")}
+    for name, (source, stages) in made.items():
+        network, card = load_network(args.work / source / f"{name}.safetensors")
+        card = replace(card, command=f"python tools/train_release.py --motions FOLDER ({stages})")
         save_network(WEIGHTS / name, network, card, half=True, max_bytes=SHIPPED_MAX_BYTES)
 
 

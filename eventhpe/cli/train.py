@@ -56,6 +56,10 @@ class Options:
     """ShapeNet: feed flow to the network."""
     follow_flow: bool = False
     """ShapeNet with flow, fixed variant: move the body along with the flow, not by the delta head."""
+    joint_maps: int = 64
+    """ShapeNet, fixed variant: channels of the maps from which it also reads where joints lie; 0 = none."""
+    look_back: bool = True
+    """ShapeNet, fixed variant: also show its encoder traces of the windows before."""
     coherence: float = 0.1
     """ShapeNet: weight of the flow-coherence loss; 0 switches it off."""
     frame_head: Literal["none", "heatmap", "integral", "regression", "simdr", "volumetric", "hemlets"] = (
@@ -169,7 +173,8 @@ def _train(options: Options) -> TrainResult:
     else:
         network_config = ShapeNetConfig(
             use_flow=options.use_flow, width=options.width, size=options.size_px,
-            follow_flow=options.follow_flow and options.use_flow,
+            follow_flow=options.follow_flow and options.use_flow, joint_maps=options.joint_maps,
+            look_back=options.look_back,
         )  # fmt: skip
     return train_shapenet(
         config,

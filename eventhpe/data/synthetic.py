@@ -5,6 +5,7 @@ Every sample is drawn from (seed, index) alone, so the order and the bytes are t
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -44,17 +45,25 @@ def _paths(recordings: str | Path | Sequence[Path]) -> list[Path]:
     return list_recordings(recordings) if isinstance(recordings, str | Path) else list(recordings)
 
 
+MAX_OPEN = 256
+"""Recordings that a data set keeps open in each process; one with its labels takes about 4 MB."""
+
+
 class _Recordings:
-    """Recordings and their labels, opened on first use in each process."""
+    """Recordings and their labels, opened on first use in each process; the last used stay open."""
 
     def __init__(self, paths: list[Path]) -> None:
         self.paths = paths
-        self._open: dict[Path, tuple[Recording, list[Labels]]] = {}
+        self._open: OrderedDict[Path, tuple[Recording, list[Labels]]] = OrderedDict()
 
     def __getitem__(self, path: Path) -> tuple[Recording, list[Labels]]:
         if path not in self._open:
             people = [read_labels(path, i) for i in range(num_people(path))]
             self._open[path] = (open_recording(path), people)
+            if len(self._open) > MAX_OPEN:
+                _, (oldest, _) = self._open.popitem(last=False)
+                oldest.close()
+        self._open.move_to_end(path)
         return self._open[path]
 
     def close(self) -> None:

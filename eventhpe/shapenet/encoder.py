@@ -110,9 +110,14 @@ class ResNet(nn.Module):
         """(N, C, H, W) to the last stage's maps (N, out_channels, H/32, W/32), H and W multiples of 32."""
         return self.stages(x)[-1]
 
-    def stages(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """(N, C, H, W) to the maps of the four stages, at H/4, H/8, H/16 and H/32; see `stage_channels`."""
-        a = self.layer1(self.maxpool(self.relu(self.bn1(self.conv1(x)))))
+    def stages(self, x: Tensor, extra: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """(N, C, H, W) to the maps of the four stages, at H/4, H/8, H/16 and H/32; see `stage_channels`.
+
+        Args:
+            extra: (N, width, H/2, W/2), added to the first convolution's output.
+        """
+        first = self.conv1(x)
+        a = self.layer1(self.maxpool(self.relu(self.bn1(first if extra is None else first + extra))))
         b = self.layer2(a)
         c = self.layer3(b)
         return a, b, c, self.layer4(c)

@@ -16,6 +16,7 @@ from torch.nn.functional import smooth_l1_loss
 from eventhpe.geometry.rotation import geodesic_angle
 from eventhpe.shapenet.coherence import CoherenceConfig, flow_coherence, parity_coherence
 from eventhpe.shapenet.crop import project_to_crop
+from eventhpe.shapenet.joint_maps import joint_map_error, joints_in_crop
 from eventhpe.shapenet.network import to_place
 from eventhpe.shapenet.state import ShapeOutput
 
@@ -72,6 +73,7 @@ class ShapeLossWeights:
     betas: float = 0.05
     velocity: float = 5.0
     nll: float = 0.05
+    joint_maps: float = 2.0
     coherence: float = 0.1
 
     def to_json(self) -> dict[str, float]:
@@ -116,7 +118,8 @@ def shape_losses(
     Returns:
         Total, and the unweighted terms by name: geodesic* (mean over joints) and root* in radians, joints3d*
         in metres (smooth L1, hip midpoint subtracted), joints2d in half crops, translation* in half crops and
-        log-metres, velocity in metres per window, betas squared, nll (Laplace), coherence.
+        log-metres, velocity in metres per window, betas squared, nll (Laplace), joint_maps in half crops (see
+        `joint_map_error`; networks with such maps only), coherence.
     """
     weights = weights or ShapeLossWeights()
     with torch.autocast(device_type=output.rotmats.device.type, enabled=False):
@@ -163,6 +166,9 @@ def _shape_terms(
         # The error is detached: uncertainty describes the pose and must not buy itself an easier one.
         error = (relative - true_relative).detach().norm(dim=-1)
         terms["nll"] = _mean(error * torch.exp(-0.5 * output.log_var) + 0.5 * output.log_var, valid)
+    if output.joints_in_crop is not None:
+        error = joint_map_error(output.joints_in_crop, joints_in_crop(targets.joints, crop))
+        terms["joint_maps"] = _mean(error, valid)
     return {name: term for name, term in terms.items() if getattr(weights, name)}
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,7 @@ from eventhpe.geometry.rotation import rotmat_to_sixd, sixd_to_rotmat
 from eventhpe.shapenet.crop import NEAR_M, ray_rotation
 from eventhpe.shapenet.encoder import ResNet, resnet18, resnet50
 from eventhpe.shapenet.flow_motion import FlowMotion
+from eventhpe.shapenet.joint_maps import CropJoints, JointFeatures, JointMaps
 from eventhpe.shapenet.state import (
     NUM_BETAS,
     NUM_JOINTS,
@@ -26,6 +28,7 @@ from eventhpe.shapenet.state import (
     StartState,
     check_inputs,
 )
+from eventhpe.shapenet.trace import DECAY, Trace, leave_traces
 
 IDENTITY_6D = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 REFERENCE_HEIGHT_M = 2.0
@@ -65,6 +68,22 @@ class Step:
     log_var: Tensor
 
 
+class Encoded(NamedTuple):
+    """What the encoder says of windows.
+
+    Attributes:
+        features: (*, hidden).
+        maps: (*, F, S/32, S/32) the image encoder's last.
+        joints: of the joint maps, or None without them.
+        trace: what the windows leave for later ones, or None for a network that does not look back.
+    """
+
+    features: Tensor
+    maps: Tensor
+    joints: CropJoints | None
+    trace: Trace | None
+
+
 class WindowEncoder(nn.Module):
     """Event frame, flow and crop of one window to one feature vector."""
 
@@ -77,21 +96,45 @@ class WindowEncoder(nn.Module):
         self.crop = nn.Sequential(nn.Linear(3, config.crop_features), nn.ReLU(inplace=True))
         self.join = nn.Linear(self.image.out_features + config.crop_features, config.hidden)
         self.norm = nn.LayerNorm(config.hidden)
+        self.trace: nn.Conv2d | None = None
+        if config.look_back:
+            self.trace = nn.Conv2d(len(DECAY), config.width, 7, stride=2, padding=3, bias=False)
+            nn.init.zeros_(self.trace.weight)
+        self.joints: JointMaps | None = None
+        self.joint_features: JointFeatures | None = None
+        if config.joint_maps:
+            self.joints = JointMaps(
+                stage_channels=self.image.stage_channels[1:],
+                channels=config.joint_maps,
+                num_joints=NUM_JOINTS,
+            )
+            self.joint_features = JointFeatures(num_joints=NUM_JOINTS, features=config.hidden)
 
-    def forward(self, frames: Tensor, flow: Tensor | None, crop: Tensor) -> Tensor:
-        """(N, C, S, S), (N, 2, S, S) or None, (N, 3) to (N, hidden)."""
-        return self.pool(self.maps(frames, flow), crop)
+    def forward(
+        self, frames: Tensor, flow: Tensor | None, crop: Tensor, trace: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, CropJoints | None]:
+        """(N, C, S, S), (N, 2, S, S) or None, (N, 3), (N, 2, S, S) or None to features (N, hidden), the last
+        maps (N, F, S/32, S/32) and the joints."""
+        stages = self.stages(frames, flow, trace)
+        joints = None if self.joints is None else self.joints(stages[1:])
+        pooled = torch.cat([self.image.pool(stages[-1]).float(), self.crop(crop).float()], -1)
+        with torch.autocast(device_type=pooled.device.type, enabled=False):
+            x = self.join(pooled)
+            if joints is not None and self.joint_features is not None:
+                x = x + self.joint_features(joints)
+            return self.norm(x), stages[-1], joints
 
     def maps(self, frames: Tensor, flow: Tensor | None) -> Tensor:
         """(N, C, S, S), (N, 2, S, S) or None to the image encoder's last maps (N, F, S/32, S/32)."""
-        image = frames if flow is None else torch.cat([frames, flow / self.flow_divisor], 1)
-        return self.image.maps(image.contiguous(memory_format=torch.channels_last))
+        return self.stages(frames, flow, None)[-1]
 
-    def pool(self, maps: Tensor, crop: Tensor) -> Tensor:
-        """Those maps and (N, 3) to (N, hidden)."""
-        joined = torch.cat([self.image.pool(maps).float(), self.crop(crop).float()], -1)
-        with torch.autocast(device_type=joined.device.type, enabled=False):
-            return self.norm(self.join(joined))
+    def stages(
+        self, frames: Tensor, flow: Tensor | None, trace: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Maps of the image encoder's four stages, see `ResNet.stages`."""
+        image = frames if flow is None else torch.cat([frames, flow / self.flow_divisor], 1)
+        extra = None if self.trace is None or trace is None else self.trace(trace)
+        return self.image.stages(image.contiguous(memory_format=torch.channels_last), extra)
 
 
 class PoseMemory(nn.Module):
@@ -250,17 +293,35 @@ class ShapeNet(nn.Module):
         Raises:
             ShapeError: inputs do not fit, or `motion` is missing or not wanted.
         """
-        B, T, _, _ = check_inputs(self.config, frames, flow, crop)
+        check_inputs(self.config, frames, flow, crop)
         if self.config.follow_flow is (motion is None):
             wanted = "needs" if motion is None else "was built without follow_flow and takes no"
             raise ShapeError(f"this network {wanted} motion=FlowMotion(body).")
-        used_flow = flow.flatten(0, 1) if self.config.use_flow and flow is not None else None
-        maps = self.encoder.maps(frames.flatten(0, 1), used_flow)
-        x = self.encoder.pool(maps, crop.flatten(0, 1)).unflatten(0, (B, T))
+        seen = self.encode(frames, flow, crop, None if start is None else start.trace)
         # Rotations and depths lose degrees and centimetres in half precision, so all that follows is fp32.
         with torch.autocast(device_type=frames.device.type, enabled=False):
-            output = self.track(x.float(), crop.float(), start, hidden, flow=flow, motion=motion)
-        return replace(output, maps=maps.unflatten(0, (B, T)))
+            output = self.track(seen.features.float(), crop.float(), start, hidden, flow=flow, motion=motion)
+        return replace(output, maps=seen.maps, joints_in_crop=seen.joints, trace=seen.trace)
+
+    def encode(
+        self, frames: Tensor, flow: Tensor | None, crop: Tensor, trace: Trace | None = None
+    ) -> Encoded:
+        """What the encoder says of B x T windows.
+
+        Args:
+            frames, flow, crop: as in `forward`.
+            trace: what earlier windows left.
+        """
+        shape = frames.shape[:2]
+        looked = None
+        if self.config.look_back:
+            looked, trace = leave_traces(frames, crop.float(), trace)
+            looked = looked.flatten(0, 1)
+        used_flow = flow.flatten(0, 1) if self.config.use_flow and flow is not None else None
+        x, maps, joints = self.encoder(frames.flatten(0, 1), used_flow, crop.flatten(0, 1), looked)
+        if joints is not None:
+            joints = CropJoints(*(value.unflatten(0, shape) for value in joints))
+        return Encoded(x.unflatten(0, shape), maps.unflatten(0, shape), joints, trace)
 
     def track(
         self,

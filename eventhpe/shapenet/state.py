@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from eventhpe.errors import FormatError, ShapeError
+from eventhpe.shapenet.joint_maps import CropJoints
+from eventhpe.shapenet.trace import Trace
 
 NUM_JOINTS = 24
 NUM_BETAS = 10
@@ -34,6 +36,8 @@ class ShapeNetConfig:
         flow_divisor: flow in pixels is divided by this in the fixed variant.
         absolute_weight: weight of the absolute head in the untrained filter's steady state, in (0, 1).
         follow_flow: the fixed variant's body follows the flow (flow_motion.py) in the delta head's place.
+        joint_maps: channels of the fixed variant's maps of joints (joint_maps.py); 0 = without.
+        look_back: the fixed variant's encoder also sees traces of earlier windows (trace.py).
     """
 
     variant: str = "fixed"
@@ -48,6 +52,8 @@ class ShapeNetConfig:
     flow_divisor: float = 8.0
     absolute_weight: float = 0.3
     follow_flow: bool = False
+    joint_maps: int = 0
+    look_back: bool = False
 
     def __post_init__(self) -> None:
         if self.variant not in ("fixed", "parity"):
@@ -62,6 +68,8 @@ class ShapeNetConfig:
             )
         if self.follow_flow and (self.variant == "parity" or not self.use_flow):
             raise FormatError("ShapeNetConfig.follow_flow needs use_flow and the fixed variant.")
+        if self.variant == "parity" and (self.joint_maps or self.look_back):
+            raise FormatError("ShapeNetConfig.joint_maps and look_back go with the fixed variant.")
 
     @classmethod
     def parity(cls) -> ShapeNetConfig:
@@ -94,6 +102,7 @@ class StartState:
         betas_count: None when the shape is known and to be kept; else the number of earlier windows
             whose predictions `betas` averages, so that a stream can go on averaging.
         variance: (B, 25) of the filter over joints and place, to go on with a stream; None = a trusted start.
+        trace: what earlier windows of the stream left, to go on with it; None = nothing.
     """
 
     rotmats: Tensor
@@ -101,6 +110,7 @@ class StartState:
     transl: Tensor
     betas_count: int | None = None
     variance: Tensor | None = None
+    trace: Trace | None = None
 
     def __post_init__(self) -> None:
         B = self.transl.shape[0]
@@ -129,6 +139,8 @@ class ShapeOutput:
         log_var: (B, T, 24) log of the squared error scale of each root-relative joint, metres (fixed variant
             only).
         maps: (B, T, F, S/32, S/32) the encoder's last maps, for a head on it (fixed variant only).
+        joints_in_crop: (B, T, 24) of the joint maps, for networks that have them.
+        trace: what the windows leave for later ones, for networks that look back.
     """
 
     rotmats: Tensor
@@ -142,6 +154,8 @@ class ShapeOutput:
     log_var: Tensor | None = None
     variance: Tensor | None = None
     maps: Tensor | None = None
+    joints_in_crop: CropJoints | None = None
+    trace: Trace | None = None
 
     @property
     def confidence(self) -> Tensor:

@@ -13,6 +13,7 @@ from eventhpe.errors import ShapeError
 from eventhpe.shapenet.flow_motion import FlowMotion
 from eventhpe.shapenet.losses import Body
 from eventhpe.shapenet.state import ShapeOutput, StartState
+from eventhpe.shapenet.trace import Trace
 
 Floats = NDArray[np.float32]
 
@@ -108,6 +109,7 @@ class BodyTracker:
             transl=output.transl[:, -1],
             betas_count=None if known_shape else before + len(frames),
             variance=output.variance,
+            trace=output.trace,
         )
         return self._unpack(output)
 
@@ -135,6 +137,7 @@ def _move(start: StartState, device: torch.device) -> StartState:
         transl=start.transl.to(device),
         betas_count=start.betas_count,
         variance=None if start.variance is None else start.variance.to(device),
+        trace=None if start.trace is None else Trace(*(value.to(device) for value in start.trace)),
     )
 
 

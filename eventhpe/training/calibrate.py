@@ -16,14 +16,15 @@ import torch
 from torch import Tensor
 
 from eventhpe.body.default import open_body
+from eventhpe.data.followed_clip import followed_clip
 from eventhpe.data.sample import Clip, collate
-from eventhpe.data.synthetic import ClipDataset, list_recordings
+from eventhpe.data.synthetic import list_recordings
 from eventhpe.flownet.estimator import FlowEstimator
 from eventhpe.shapenet.flow_motion import FlowMotion
 from eventhpe.shapenet.network import ShapeNet
 from eventhpe.shapenet.state import NUM_JOINTS, StartState
 
-OFFSETS = (0.0, 1.0, 2.0, 3.0, 4.0)
+OFFSETS = (0.0, -1.0, 1.0, 2.0, 3.0, 4.0)
 GROUPS: Mapping[str, slice] = MappingProxyType(
     {"root": slice(0, 1), "body": slice(1, NUM_JOINTS), "place": slice(NUM_JOINTS, NUM_JOINTS + 1)}
 )
@@ -73,21 +74,15 @@ def calibrate(
 
 
 def _tracks(network: ShapeNet, flow: FlowEstimator | None, folder: Path, num_windows: int) -> list[Track]:
-    clips = ClipDataset(
-        folder,
-        length=len(list_recordings(folder)),
-        num_windows=num_windows,
-        size_px=network.config.size,
-        seed=31,
-        augment=False,
-    )
+    paths = list_recordings(folder)
     tracks = []
-    for begin in range(0, len(clips), BATCH):
+    for begin in range(0, len(paths), BATCH):
         features, flows, kept = [], [], []
-        for i in range(begin, min(begin + BATCH, len(clips))):
-            clip = clips[i]
+        for path in paths[begin : begin + BATCH]:
+            clip = followed_clip(path, num_windows=num_windows, size_px=network.config.size)
             uv = None if flow is None else torch.from_numpy(flow.estimate(clip.frames))
-            features.append(network.encoder(clip.frames, uv, clip.crop))
+            seen = network.encode(clip.frames[None], None if uv is None else uv[None], clip.crop[None])
+            features.append(seen.features[0])
             if uv is not None:
                 flows.append(uv)
             kept.append(clip._replace(frames=clip.frames[:, :0]))

@@ -162,10 +162,19 @@ def fit(
     return TrainResult(weights, trainer.global_step >= config.steps, metrics)
 
 
-def start_from(network: torch.nn.Module, init: Path | None) -> None:
-    """Fill a network with weights of its own kind; None leaves it as it is."""
+def start_from(network: torch.nn.Module, init: Path | None, *, may_lack: tuple[str, ...] = ()) -> None:
+    """Fill a network with weights of its own kind; None leaves it as it is.
+
+    Args:
+        may_lack: beginnings of names; such tensors stay as they are when the file has none of them.
+    """
     if init is not None:
-        load_into(network, load_tensors(init)[0], where=str(init))
+        tensors = dict(load_tensors(init)[0])
+        for start in may_lack:
+            if not any(name.startswith(start) for name in tensors):
+                own = network.state_dict().items()
+                tensors |= {name: value for name, value in own if name.startswith(start)}
+        load_into(network, tensors, where=str(init))
 
 
 def _data_facts(config: TrainConfig, data: Any, steps: int) -> dict[str, Any]:

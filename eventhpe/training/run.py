@@ -35,6 +35,10 @@ PROBE_CLIPS = 256
 """Clips whose mean pose a fresh ShapeNet starts from."""
 
 
+MAY_LACK = ("encoder.joints.", "encoder.joint_features.", "encoder.trace.")
+"""Parts of ShapeNet that add nothing before they are trained, so weights without them can be gone on from."""
+
+
 @dataclass(frozen=True)
 class PseudoLabels:
     """Joints that another network found, see data/pseudo_samples.py.
@@ -143,7 +147,7 @@ def train_shapenet(
     if isinstance(module.network, ShapeNet) and not (begun and isinstance(config.data, StreamConfig)):
         small = replace(samples, size_px=16)  # type: ignore[type-var]
         module.network.set_mean_pose(mean_pose(_probe(config, small)))
-    start_from(module.network, init)
+    start_from(module.network, init, may_lack=MAY_LACK)
     if isinstance(module.network, ShapeNet):  # weights to start from may be of another body
         module.network.set_body(body.J_template[0].cpu(), body.J_shapedirs[0].cpu())
     extra = {

@@ -38,8 +38,10 @@ from eventhpe.shapenet.parity import EventTrackNet
 from eventhpe.shapenet.state import ShapeNetConfig, StartState
 from eventhpe.training.schedule import adamw_with_cosine
 
-MAX_START_NOISE = 0.2
+MAX_START_NOISE = 0.3
 """Radians about each axis by which the joints of a disturbed start are off at most (standard deviation)."""
+MAX_HEADING_NOISE = 1.0
+"""Radians by which its heading is off besides, at most (scale of a distribution with heavy tails)."""
 ABSOLUTE_ERROR = 0.4
 """Radians: error of the absolute head's rotations, whose variance is 1 in the filter's units."""
 
@@ -220,21 +222,28 @@ class ShapeNetModule(L.LightningModule):
         return StartState(rotmats=clip.rotmats[:, 0], betas=clip.betas, transl=clip.transl[:, 0])
 
     def _noisy_start(self, clip: Clip) -> StartState:
-        """A start pose that is off by anything from nothing to 20 degrees and 8 cm, with a variance to match:
-        short clips thus begin in states that long tracks drift into."""
+        """A start pose that is off by anything from nothing to 30 degrees and 12 cm, and its heading by more,
+        with a variance to match: short clips thus begin in states that long tracks drift into."""
         import roma
 
         true = self._start(clip)
         B, J = true.rotmats.shape[:2]
         off = MAX_START_NOISE * torch.rand(B, 1)
         turn = roma.rotvec_to_rotmat(off[..., None] * torch.randn(B, J, 3)).to(true.rotmats)
+        # Most headings are nearly right, and some are quite wrong although the variance is small.
+        scale = MAX_HEADING_NOISE * torch.rand(B, 1).square()
+        heading = scale * torch.distributions.StudentT(3.0).sample((B, 1))
+        upright = torch.tensor([0.0, 1.0, 0.0])
+        turn[:, 0] = turn[:, 0] @ true.rotmats[:, 0] @ roma.rotvec_to_rotmat(heading * upright).to(turn)
+        turn[:, 1:] = turn[:, 1:] @ true.rotmats[:, 1:]
         shift = 0.4 * off.to(true.transl) * torch.randn_like(true.transl)
-        variance = START_VARIANCE + 3 * (off / ABSOLUTE_ERROR).square()
+        variance = (START_VARIANCE + 3 * (off / ABSOLUTE_ERROR).square()).expand(-1, J + 1).clone()
+        variance[:, :1] += (scale / ABSOLUTE_ERROR).square()
         return StartState(
-            rotmats=turn @ true.rotmats,
+            rotmats=turn,
             betas=true.betas,
             transl=true.transl + shift,
-            variance=variance.to(true.transl).expand(-1, J + 1),
+            variance=variance.to(true.transl),
         )
 
     def configure_optimizers(self) -> Any:

@@ -98,6 +98,17 @@ def test_equal_index_equal_sample_in_any_order_and_process(recordings):
     assert sum(1 for _ in data) == 8, "one pass ends"
 
 
+def test_only_so_many_recordings_stay_open_and_samples_do_not_care(recordings, monkeypatch):
+    usual = clips(recordings)
+    first = [usual[k] for k in range(8)]
+    assert len(usual._recordings._open) > 1
+    monkeypatch.setattr("eventhpe.data.synthetic.MAX_OPEN", 1)
+    frugal = clips(recordings)
+    for k in (*range(8), 0):
+        assert same(frugal[k], first[k])
+        assert len(frugal._recordings._open) == 1
+
+
 def test_the_offset_goes_on_where_an_earlier_run_stopped(recordings):
     data, fresh = clips(recordings), clips(recordings)
     data.offset = 3

@@ -117,7 +117,7 @@ def reference_track(net: ShapeNet, args: tuple[Tensor, Tensor, Tensor], start: S
     """The recurrence of rotations, one joint and one window at a time, straight from its description."""
     frames, flow, crop = args
     B, T = frames.shape[:2]
-    x = net.encoder(frames.flatten(0, 1), flow.flatten(0, 1), crop.flatten(0, 1)).unflatten(0, (B, T))
+    x = net.encode(frames, flow, crop).features
     given = net(*args, start)
     out = torch.zeros(B, T, 24, 3, 3)
     for b in range(B):
@@ -330,7 +330,7 @@ def test_two_training_steps(
                 out, targets, body=body, crop=crop, flow=flow, weights=ShapeLossWeights()
             )
         assert out.rotmats.dtype == torch.float32 and loss.dtype == torch.float32
-        assert set(terms) == set(ShapeLossWeights().to_json())
+        assert set(terms) == set(ShapeLossWeights().to_json()) - {"joint_maps"}  # this network has none
         optimizer.zero_grad()
         loss.backward()
         assert torch.isfinite(loss)

@@ -19,7 +19,7 @@ from eventhpe.shapenet.network import ShapeNet
 from eventhpe.shapenet.parity import EventTrackNet
 from eventhpe.shapenet.state import ShapeNetConfig
 from eventhpe.training.loop import TrainConfig, TrainResult
-from eventhpe.training.run import train_flownet, train_shapenet
+from eventhpe.training.run import MAY_LACK, train_flownet, train_shapenet
 from eventhpe.weights.files import load_network, load_tensors, read_card, save_network
 from tests.small_world import FLOW, SHAPE, copy_without, random_flownet, random_shapenet
 
@@ -84,6 +84,31 @@ def test_some_steps_of_shapenet(recordings: Path, networks: Path, tmp_path: Path
     assert training["loss"]["coherence"] == loss.coherence
     assert ("train/coherence" in result.metrics) is with_flow
     assert all(np.isfinite(list(result.metrics.values())))
+
+
+def test_joint_maps_and_traces_go_on_from_weights_without_them(
+    recordings: Path, networks: Path, tmp_path: Path
+) -> None:
+    plain, init = SHAPE, tmp_path / "init"
+    save_network(init, random_shapenet(plain), half=True)
+    network = replace(plain, joint_maps=8, look_back=True)
+    loss, flow = ShapeLossWeights(), networks / "flownet"
+    settings = config(recordings, tmp_path / "run", steps=6)
+    result = train_shapenet(settings, network, loss=loss, num_windows=3, flow_weights=flow, init=init)
+    loaded, _ = load_network(result.weights)
+    assert isinstance(loaded, ShapeNet) and loaded.config == network and "train/joint_maps" in result.metrics
+    after = load_tensors(result.weights)[0]
+    added = set(after) - set(load_tensors(init)[0])
+    assert added and all(name.startswith(MAY_LACK) for name in added)
+    # What began at zero has been learned.
+    assert after["encoder.trace.weight"].any() and after["encoder.joint_features.out.weight"].any()
+    # The other way round something would be lost.
+    back = config(recordings, tmp_path / "back")
+    with pytest.raises(FormatError, match="unknown"):
+        train_shapenet(back, plain, loss=loss, num_windows=3, flow_weights=flow, init=result.weights)
+    narrow = replace(network, hidden=16)
+    with pytest.raises(ShapeError, match="must be"):
+        train_shapenet(back, narrow, loss=loss, num_windows=3, flow_weights=flow, init=init)
 
 
 def test_two_steps_of_the_published_shapenet(recordings: Path, networks: Path, tmp_path: Path) -> None:
