@@ -13,7 +13,7 @@ from eventhpe.body.default import open_body
 from eventhpe.body.motion import MotionClip
 from eventhpe.body.params import BodyParams
 from eventhpe.capture_helpers import CaptureHelpers, found_person, guess_start, person_crops
-from eventhpe.data.crops import SquareCrop
+from eventhpe.data.crops import CROP_MARGIN, SquareCrop
 from eventhpe.data.windows import WINDOW_US, window_frames
 from eventhpe.errors import FormatError, ShapeError
 from eventhpe.events.filters import background_activity
@@ -30,9 +30,6 @@ from eventhpe.shapenet.network import REFERENCE_HEIGHT_M, ShapeNet, from_place, 
 from eventhpe.shapenet.state import StartState
 from eventhpe.shapenet.tracker import BodyTracker, TrackedBody
 from eventhpe.weights.files import WeightsCard, load_network, shipped
-
-CROP_MARGIN = 1.2
-"""Side of the crop relative to the longer side of the person's box."""
 
 CHUNK = 16
 """Windows that go through the networks together; results do not depend on it."""

@@ -187,7 +187,8 @@ def _captured_in_true_boxes(
     """A capture that is told where the person is, instead of finding out from the events."""
     import numpy as np
 
-    from eventhpe.capture import CROP_MARGIN, Capture, to_motion, track, window_starts
+    from eventhpe.capture import Capture, to_motion, track, window_starts
+    from eventhpe.data.crops import CROP_MARGIN
     from eventhpe.data.windows import WINDOW_US
     from eventhpe.evaluation.dhp19_bodies import true_boxes
 

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from eventhpe.errors import ShapeError
 from eventhpe.geometry.camera import Camera
 
+CROP_MARGIN = 1.2
+"""Side of a capture's crop relative to the longer side of the person's box."""
+
 
 @dataclass(frozen=True)
 class SquareCrop:

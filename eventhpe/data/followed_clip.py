@@ -5,21 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
-from eventhpe.data.crops import SquareCrop
+from eventhpe.data.crops import CROP_MARGIN, SquareCrop
 from eventhpe.data.labels import read_labels
 from eventhpe.data.sample import Clip
+from eventhpe.data.synthetic import labelled_clip
 from eventhpe.data.windows import WINDOW_US, window_frames
 from eventhpe.errors import FormatError
 from eventhpe.events.open import open_recording
-from eventhpe.geometry.rotation import rotvec_to_rotmat
 
 BODY_MARGIN = 0.08
 """How far the body reaches beyond its joints, in parts of their box."""
-CROP_MARGIN = 1.2
 SMOOTH_WINDOWS = 3.0
 """Standard deviation of the smoothing of the boxes."""
 
@@ -50,14 +48,7 @@ def followed_clip(path: Path, *, num_windows: int, size_px: int, kind: str = "co
             events = recording.read(recording.index_at(t0), recording.index_at(t1))
             frames.append(window_frames(events, crop, t0_us=t0, t1_us=t1, out_px=size_px, kind=kind))
             rays.append(crop.ray(labels.camera))
-    return Clip(
-        frames=torch.from_numpy(np.stack(frames)),
-        crop=torch.from_numpy(np.stack(rays)),
-        rotmats=torch.from_numpy(rotvec_to_rotmat(labels.params.pose[ks]).astype(np.float32)),
-        transl=torch.from_numpy(labels.params.transl[ks].astype(np.float32)),
-        joints3d=torch.from_numpy(labels.joints3d[ks].astype(np.float32)),
-        betas=torch.from_numpy(labels.params.betas[0].astype(np.float32)),
-    )
+    return labelled_clip(labels, ks, frames, rays)
 
 
 def following_crops(joints2d: NDArray[np.floating], size: tuple[int, int]) -> list[SquareCrop]:

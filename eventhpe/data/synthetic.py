@@ -87,6 +87,23 @@ def _draw_person(people: list[Labels], rng: np.random.Generator) -> Labels:
     return chosen[int(rng.integers(len(chosen)))]
 
 
+def labelled_clip(
+    labels: Labels,
+    ks: NDArray[np.int64],
+    frames: Sequence[NDArray[np.float32]],
+    rays: Sequence[NDArray[np.float32]],
+) -> Clip:
+    """T windows' frames (C, S, S) and rays (3,) with the bodies of labels ks (T+1,)."""
+    return Clip(
+        frames=torch.from_numpy(np.stack(frames)),
+        crop=torch.from_numpy(np.stack(rays)),
+        rotmats=torch.from_numpy(rotvec_to_rotmat(labels.params.pose[ks]).astype(np.float32)),
+        transl=torch.from_numpy(labels.params.transl[ks].astype(np.float32)),
+        joints3d=torch.from_numpy(labels.joints3d[ks].astype(np.float32)),
+        betas=torch.from_numpy(labels.params.betas[0].astype(np.float32)),
+    )
+
+
 class ClipDataset(Dataset[Clip]):
     """Clips of T windows for ShapeNet.
 
@@ -156,14 +173,7 @@ class ClipDataset(Dataset[Clip]):
                 )
             )
             rays.append(crop.ray(labels.camera))
-        clip = Clip(
-            frames=torch.from_numpy(np.stack(frames)),
-            crop=torch.from_numpy(np.stack(rays)),
-            rotmats=torch.from_numpy(rotvec_to_rotmat(labels.params.pose[ks]).astype(np.float32)),
-            transl=torch.from_numpy(labels.params.transl[ks].astype(np.float32)),
-            joints3d=torch.from_numpy(labels.joints3d[ks].astype(np.float32)),
-            betas=torch.from_numpy(labels.params.betas[0].astype(np.float32)),
-        )
+        clip = labelled_clip(labels, ks, frames, rays)
         if self.augment and rng.random() < 0.5:
             clip = mirror_clip(clip, self.rest_pelvis_x)
         return clip

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from eventhpe.body.default import load_body
 from eventhpe.body.params import BodyParams
-from eventhpe.data.crops import SquareCrop
+from eventhpe.data.crops import CROP_MARGIN, SquareCrop
 from eventhpe.data.mmhpsd import ClipPlace
 from eventhpe.data.mmhpsd_dataset import WHOLE_IMAGE, WINDOW_FRAMES, clip_events, step_input
 from eventhpe.data.mmhpsd_sequence import MMHPSD_CAMERA, MMHPSD_FRAME_US, MMHPSD_SIZE
@@ -42,9 +42,6 @@ CROP_MEANS: Mapping[Crop, str] = MappingProxyType(
         "true-box": "sees a square around the clip's true joints, which tells where the person is",
     }
 )
-
-CROP_MARGIN = 1.2
-"""Side of the square relative to the longer side of the person's box, as in captures."""
 
 SUPPORT_US = 20_000
 """Events without a neighbour so shortly before are noise to the person finder, as in captures."""

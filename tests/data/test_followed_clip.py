@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from eventhpe.data.followed_clip import BODY_MARGIN, CROP_MARGIN, followed_clip, following_crops
+from eventhpe.data.crops import CROP_MARGIN
+from eventhpe.data.followed_clip import BODY_MARGIN, followed_clip, following_crops
 from eventhpe.data.labels import read_labels
 from eventhpe.data.synthetic import list_recordings
 from eventhpe.errors import FormatError
