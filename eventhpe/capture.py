@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from eventhpe.body.default import open_body
 from eventhpe.body.motion import MotionClip
 from eventhpe.body.params import BodyParams
+from eventhpe.capture_contours import follow_known_body
 from eventhpe.capture_helpers import CaptureHelpers, found_person, guess_start, person_crops
 from eventhpe.data.crops import CROP_MARGIN, SquareCrop
 from eventhpe.data.windows import WINDOW_US, window_frames
@@ -104,6 +105,7 @@ def capture(
     camera: Camera,
     *,
     start: StartState | None = None,
+    contours: bool = True,
     helpers: CaptureHelpers | None = None,
     provenance: dict[str, Any] | None = None,
     progress: Progress = lambda items, what: items,
@@ -115,6 +117,7 @@ def capture(
         networks: trained networks.
         camera: intrinsics of the recording's camera.
         start: true body at the recording's start, if known.
+        contours: follow a body with a known start by its contours too (capture_contours.py).
         helpers: networks that find the person and guess the start; None = event density, no guess.
         provenance: added to the result's provenance.
         progress: wraps the two long loops, for progress bars.
@@ -129,9 +132,18 @@ def capture(
     guessed = None
     if start is None and helpers.posh is not None:
         guessed = guess_start(recording, starts, crops, seen, rays, helpers.posh)
-    begin = start if start is not None else guessed
-    tracked, flows = track(recording, networks, starts, crops, rays, begin, progress)
-    notes = (*_notes(seen, start, guessed is not None), *followed.notes)
+    if start is not None and contours:
+        known = follow_known_body(
+            recording, camera, crops, BodyTracker(networks.shape, motion=networks.motion), networks.flow,
+            start, size_px=networks.shape.config.size,
+            windows=progress(range(len(starts)), "tracking the body"),
+        )  # fmt: skip
+        tracked, crops = known.bodies, known.crops
+        flows = {k: known.flows[k] for k in _shown(len(starts)) if known.flows}
+    else:
+        begin = start if start is not None else guessed
+        tracked, flows = track(recording, networks, starts, crops, rays, begin, progress)
+    notes = (*_notes(seen, start, guessed is not None, contours), *followed.notes)
     clip = to_motion(
         tracked, starts + WINDOW_US, networks.shape, camera, {**(provenance or {}), "notes": list(notes)}
     )
@@ -231,7 +243,7 @@ def track(
     tracker = BodyTracker(networks.shape, motion=networks.motion)
     tracker.reset(start)
     size = networks.shape.config.size
-    shown = {int(k) for k in np.linspace(0, len(starts) - 1, 8).round()}
+    shown = _shown(len(starts))
     bodies: list[TrackedBody] = []
     flows: dict[int, NDArray[np.float32]] = {}
     for begin in progress(range(0, len(starts), CHUNK), "tracking the body"):
@@ -312,6 +324,11 @@ def rest_joints(betas: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(joints.double().numpy())
 
 
+def _shown(num_windows: int) -> set[int]:
+    """Windows whose flow is kept for pictures."""
+    return {int(k) for k in np.linspace(0, num_windows - 1, 8).round()}
+
+
 def _window(recording: Recording, t0_us: int) -> Events:
     return recording.read(recording.index_at(t0_us), recording.index_at(t0_us + WINDOW_US))
 
@@ -321,8 +338,10 @@ def _rest_pelvis(network: ShapeNet, betas: NDArray[np.float64]) -> NDArray[np.fl
     return template + betas @ network.rest_pelvis_dirs.numpy().astype(np.float64).T
 
 
-def _notes(seen: NDArray[np.bool_], start: StartState | None, guessed: bool) -> tuple[str, ...]:
-    known = "start pose: given (ground truth)"
+def _notes(
+    seen: NDArray[np.bool_], start: StartState | None, guessed: bool, contours: bool
+) -> tuple[str, ...]:
+    known = "start pose: given (ground truth)" + (", followed by contours" if contours else "")
     if start is None:
         known = "start pose: estimated from events alone" + (", by HEMlets PoSh" if guessed else "")
     notes = [f"first-frame knowledge: {'ground truth' if start is not None else 'none'}; {known}"]

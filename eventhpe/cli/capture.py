@@ -31,6 +31,9 @@ class Options:
     """FlowNet weights (default: the shipped ones)."""
     start_weights: Path | None = None
     """HEMlets PoSh weights (`eventhpe train posh`) to guess the start pose with, or the word "shipped"."""
+    start: Path | None = None
+    """Motion file whose first pose is the body at the recording's start, in the camera frame, where that is
+    known (from markers, say): the body is then followed by its contours, too."""
     finder: Literal["network", "density"] = "network"
     """network finds people bottom-up, and follows whatever moves most where it does not see the person;
     density does only the latter."""
@@ -56,12 +59,16 @@ def run(options: Options) -> int:
     from eventhpe.capture_report import write_outputs
     from eventhpe.cli.progress import progress
     from eventhpe.data.calibration import assumed_camera, read_calibration
+    from eventhpe.data.start import start_from_motion
     from eventhpe.errors import FormatError
     from eventhpe.events.open import open_recording
     from eventhpe.weights.files import or_shipped, read_card
 
     if options.person is not None and (options.finder != "network" or options.person < 0):
         raise FormatError("--person counts from 0 and goes with --finder network.")
+    if options.start is not None and options.start_weights is not None:
+        raise FormatError("--start gives the start pose, --start-weights guesses it: give one of them.")
+    start = None if options.start is None else start_from_motion(options.start)
     start_weights = or_shipped(options.start_weights, "posh")
     people_weights = or_shipped(options.people_weights, "swahr") if options.finder == "network" else None
     with open_recording(
@@ -85,8 +92,9 @@ def run(options: Options) -> int:
             if path is not None:
                 facts[name] = _card_line(read_card(path))
         captured = capture(
-            recording, networks, camera, helpers=helpers, provenance=dict(facts), progress=progress
-        )
+            recording, networks, camera, start=start, helpers=helpers, provenance=dict(facts),
+            progress=progress,
+        )  # fmt: skip
         outputs = write_outputs(
             options.output,
             recording,

@@ -43,6 +43,8 @@ class Options:
     start: Literal["none", "true", "image"] = "none"
     """Capture, dhp19, mmhpsd: give the true start pose (dhp19: the fitted one), or none; mmhpsd also: that
     which its layout A has estimated from the first image."""
+    contours: bool = True
+    """Capture, dhp19's bodies: follow a body whose start is given by its contours, too."""
     weights: Path | None = None
     """ShapeNet (capture, mmhpsd), FlowNet (flow) or SWAHR weights (boxes), by default the shipped ones;
     dhp19: a ShapeNet's for a folder of bodies, or the CNN's, as `eventhpe train cnn` leaves them or as
@@ -135,7 +137,9 @@ def _capture(options: Options, paths: list[Path]) -> dict[str, Any]:
     def estimate(path: Path, labels: Labels) -> CaptureEstimate:
         start = start_from_labels(labels) if options.start == "true" else None
         with open_recording(path) as recording:
-            captured = capture(recording, networks, labels.camera, start=start, helpers=helpers)
+            captured = capture(
+                recording, networks, labels.camera, start=start, contours=options.contours, helpers=helpers
+            )
         return CaptureEstimate(
             captured.clip.t_us, captured.clip.params, mean_pose_track(captured, networks.shape)
         )
@@ -151,6 +155,7 @@ def _capture(options: Options, paths: list[Path]) -> dict[str, Any]:
     return {
         "protocol": "capture",
         "start": options.start,
+        "contours": options.start == "true" and options.contours,
         "helpers": {
             "start_weights": _str(options.start_weights),
             "finder": options.finder,

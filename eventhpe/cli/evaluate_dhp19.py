@@ -157,7 +157,7 @@ def _bodies(options: Options) -> DHP19Report:
         start = start_from_labels(labels) if options.start == "true" else None
         with open_recording(path) as recording:
             if crop == "person":
-                captured = capture(recording, networks, labels.camera, start=start)
+                captured = capture(recording, networks, labels.camera, start=start, contours=options.contours)
             else:
                 captured = _captured_in_true_boxes(recording, networks, labels, start)
         return CaptureEstimate(
@@ -184,7 +184,8 @@ def _bodies(options: Options) -> DHP19Report:
 def _captured_in_true_boxes(
     recording: Recording, networks: Networks, labels: Labels, start: StartState | None
 ) -> Capture:
-    """A capture that is told where the person is, instead of finding out from the events."""
+    """A capture that is told where the person is, instead of finding out from the events; by the networks
+    alone."""
     import numpy as np
 
     from eventhpe.capture import Capture, to_motion, track, window_starts

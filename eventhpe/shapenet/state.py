@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -171,6 +171,20 @@ class ShapeOutput:
             torch.cat([self.betas[:, :1], self.betas], 1),
             torch.cat([self.transl_start[:, None], self.transl], 1),
         )
+
+
+class WindowEvidence(NamedTuple):
+    """What ShapeNet says of one window.
+
+    Attributes:
+        rotmats: (24, 3, 3) of the absolute head, the root in the camera frame.
+        transl: (3,) metres.
+        joints: of the joint maps, (24, 3) and (24,), or None.
+    """
+
+    rotmats: Tensor
+    transl: Tensor
+    joints: CropJoints | None
 
 
 def confidence_from_log_var(log_var: Tensor) -> Tensor:

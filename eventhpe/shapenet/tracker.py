@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from eventhpe.errors import ShapeError
 from eventhpe.shapenet.flow_motion import FlowMotion
+from eventhpe.shapenet.joint_maps import CropJoints
 from eventhpe.shapenet.losses import Body
-from eventhpe.shapenet.state import ShapeOutput, StartState
+from eventhpe.shapenet.state import ShapeOutput, StartState, WindowEvidence
 from eventhpe.shapenet.trace import Trace
 
 Floats = NDArray[np.float32]
@@ -28,6 +29,7 @@ class TrackedBody:
         transl: (3,) metres.
         confidence: (24,) in (0, 1].
         joints: (24, 3) metres, or None when the tracker has no body model.
+        evidence: what this window alone says (fixed variant only).
     """
 
     rotmats: Floats
@@ -35,6 +37,7 @@ class TrackedBody:
     transl: Floats
     confidence: Floats
     joints: Floats | None
+    evidence: WindowEvidence | None = None
 
 
 class BodyTracker:
@@ -125,9 +128,19 @@ class BodyTracker:
                 transl=_array(output.transl[0, t]),
                 confidence=_array(output.confidence[0, t]),
                 joints=None if joints is None else _array(joints[0, t]),
+                evidence=_evidence(output, t),
             )
             for t in range(output.rotmats.shape[1])
         ]
+
+
+def _evidence(output: ShapeOutput, t: int) -> WindowEvidence | None:
+    if output.rotmats_abs is None or output.transl_abs is None:
+        return None
+    joints = output.joints_in_crop
+    if joints is not None:
+        joints = CropJoints(*(value[0, t].float().cpu() for value in joints))
+    return WindowEvidence(output.rotmats_abs[0, t].cpu(), output.transl_abs[0, t].cpu(), joints)
 
 
 def _move(start: StartState, device: torch.device) -> StartState:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from eventhpe.body.motion_file import load_motion
@@ -53,6 +54,21 @@ def test_without_calibration_the_assumption_is_told(recordings: Path, networks: 
     assert "assumed (no calibration given)" in clip.provenance["camera"]
     assert "flow weights" not in clip.provenance
     assert "Optical flow" not in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_start_can_be_given(
+    recordings: Path, networks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [str(recordings / "squat.h5"), *weights(networks)]
+    assert main(["capture", *words, "-o", str(tmp_path / "first")]) == 0
+    first = load_motion(tmp_path / "first" / "motion.npz")
+    begin = ["--start", str(tmp_path / "first" / "motion.npz"), "-o", str(tmp_path / "second")]
+    assert main(["capture", *words, *begin]) == 0
+    assert "followed by contours" in capsys.readouterr().out
+    second = load_motion(tmp_path / "second" / "motion.npz")
+    np.testing.assert_allclose(second.params.betas[0], first.params.betas[0], atol=1e-5)
+    assert main(["capture", *words, *begin, "--start-weights", "shipped"]) == 2
+    assert "--start-weights guesses it" in capsys.readouterr().err
 
 
 def test_refusals_are_one_line_and_write_nothing(
