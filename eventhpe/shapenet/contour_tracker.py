@@ -7,7 +7,7 @@ one look and the next. What contours cannot tell is left to what ShapeNet says o
 place, joints in the crop), to how people move (`StepPrior`) and to how they hold themselves (`PosePrior`).
 
 All of it enters one iterated extended Kalman filter (Bell and Cathey, IEEE TAC 1993) over 24 small turns and
-the body's place.
+the body's place. Where events meet no contour the body is lost, and ShapeNet is believed more.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ from eventhpe.shapenet.state import NUM_JOINTS, StartState, WindowEvidence
 PRIOR_TURNS = slice(3, 3 + 3 * len(PRIOR_JOINTS))
 LARGEST_STEP = 0.4
 """Radians or metres that one round may move anything."""
+FEW_EVENTS = 50
+"""Fewer in a window do not tell whether the contours are right."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,10 @@ class ContourConfig:
             deviations.
         joint_std, joint_robust, full_peak: half crops of the joint maps, limit in standard deviations, and
             the peak from which a joint counts fully.
+        lost_below, sure_above: share of events that meet a contour, below which the body is lost and above
+            which the contours are right.
+        lost_gain: how much more ShapeNet weighs where the body is lost.
+        memory: of that share from window to window.
         posture: weight of the pose prior; its one opinion is heard in every window.
     """
 
@@ -73,6 +79,10 @@ class ContourConfig:
     joint_std: float = 0.25
     joint_robust: float = 1.5
     full_peak: float = 0.3
+    lost_below: float = 0.5
+    sure_above: float = 0.9
+    lost_gain: float = 8.0
+    memory: float = 0.7
     posture: float = 0.1
 
 
@@ -137,6 +147,7 @@ class ContourTracker:
         self.pose_heights = (torch.tensor(poses.weights).log() - 0.5 * torch.logdet(covariances)).float()
         self._state: tuple[Tensor, Tensor, Tensor] | None = None
         self._betas = torch.zeros(10)
+        self._met = 1.0
 
     def reset(self, start: StartState) -> None:
         """Go on from a known body (batch of 1)."""
@@ -145,7 +156,7 @@ class ContourTracker:
                 f"a tracker follows one body: start must have B = 1; got {start.transl.shape[0]}."
             )
         covariance = torch.eye(SIZE) * self.config.start_std**2
-        self._betas = start.betas[0].float()
+        self._betas, self._met = start.betas[0].float(), 1.0
         self._state = start.rotmats[0].float(), start.transl[0].float(), covariance
 
     @torch.inference_mode()
@@ -167,22 +178,28 @@ class ContourTracker:
             raise ShapeError("ContourTracker needs reset(start) before its first window.")
         if len(edges) != self.config.parts:
             raise ShapeError(f"edges must be {self.config.parts} sets of rays; got {len(edges)}.")
+        met = events = 0
         for part, points in enumerate(edges):
             last = part == len(edges) - 1
-            self._look(points, crop, evidence if last else None, posture=last)
+            met += self._look(points, crop, evidence if last else None, posture=last)
+            events += len(points)
+        if events >= FEW_EVENTS:
+            c = self.config
+            self._met = c.memory * self._met + (1 - c.memory) * met / events
         return self._state[0], self._state[1]
 
-    def _look(self, points: Tensor, crop: Tensor, evidence: WindowEvidence | None, *, posture: bool) -> None:
+    def _look(self, points: Tensor, crop: Tensor, evidence: WindowEvidence | None, *, posture: bool) -> int:
+        """Returns how many of the events met a contour."""
         assert self._state is not None
         rotmats, transl, covariance = self._state
         covariance = covariance + self.step_covariance / self.config.parts
         precision = torch.linalg.inv(covariance)
-        moved = torch.zeros(SIZE)
+        moved, met = torch.zeros(SIZE), 0
         for round_ in range(self.config.rounds):
             posed = self._pose(rotmats, transl, moved)
             system = _System(precision, -(precision @ moved))
             if len(points):
-                self._add_contours(system, posed, points, crop, first=round_ == 0)
+                met = self._add_contours(system, posed, points, crop, first=round_ == 0)
             if evidence is not None:
                 self._add_rotations(system, posed, evidence.rotmats)
                 self._add_place(system, posed, evidence.transl, crop)
@@ -194,7 +211,16 @@ class ContourTracker:
         posed = self._pose(rotmats, transl, moved)
         # Rounding errors of products would grow from look to look.
         rotmats = sixd_to_rotmat(rotmat_to_sixd(posed.rotmats))
-        self._state = rotmats, posed.transl, torch.linalg.inv(system.matrix)
+        covariance = torch.linalg.inv(system.matrix)
+        self._state = rotmats, posed.transl, (covariance + covariance.T) / 2
+        return met
+
+    @property
+    def _need(self) -> float:
+        """How much more ShapeNet weighs than where contours are right: 1 and more."""
+        c = self.config
+        sure = min(max((self._met - c.lost_below) / (c.sure_above - c.lost_below), 0.0), 1.0)
+        return 1 + c.lost_gain * (1 - sure) ** 2
 
     def _pose(self, rotmats: Tensor, transl: Tensor, moved: Tensor) -> _Posed:
         turn = roma.rotvec_to_rotmat(moved[:NUM_TURNS].unflatten(0, (NUM_JOINTS, 3)))
@@ -214,16 +240,16 @@ class ContourTracker:
 
     def _add_contours(
         self, system: _System, posed: _Posed, events: Tensor, crop: Tensor, *, first: bool
-    ) -> None:
+    ) -> int:
         c, half = self.config, float(crop[2])
         contour = self.contours.of(posed.rotmats, self._betas, posed.transl, crop)
         if not len(contour.points):
-            return
+            return 0
         rays = contour.points[:, :2] / contour.points[:, 2:]
         distance, nearest = torch.cdist(events, rays).min(-1)
         near = distance < c.reach * half * (1.5 if first else 1.0)
         if not near.any():
-            return
+            return 0
         nearest = nearest[near]
         normals, points = contour.normals[nearest], contour.points[nearest]
         jacobian = _image_motion(points, self._carry(posed, points, contour.below[nearest]))
@@ -233,6 +259,7 @@ class ContourTracker:
         pixel = half / 64
         weight = _huber(off / pixel, c.contour_robust_px) / (c.contour_px * pixel) ** 2
         system.add(along, off, weight * (c.independent / max(len(nearest), c.independent)))
+        return len(nearest)
 
     def _add_rotations(self, system: _System, posed: _Posed, rotmats: Tensor) -> None:
         c = self.config
@@ -240,7 +267,7 @@ class ContourTracker:
         std = torch.full((NUM_JOINTS,), c.turn_std)
         std[0] = c.root_std
         weight = (_huber(off.norm(dim=-1), c.turn_robust) / std**2).repeat_interleave(3)
-        system.add(torch.eye(SIZE)[:NUM_TURNS], off.flatten(), weight)
+        system.add(torch.eye(SIZE)[:NUM_TURNS], off.flatten(), weight * self._need)
 
     def _add_place(self, system: _System, posed: _Posed, transl: Tensor, crop: Tensor) -> None:
         c, pelvis = self.config, posed.joints[:1]
@@ -256,7 +283,7 @@ class ContourTracker:
                 torch.log(far / depth)[0] / c.depth_std,
             ]
         )
-        system.add(torch.cat([across, along]), off, _huber(off, c.place_robust))
+        system.add(torch.cat([across, along]), off, _huber(off, c.place_robust) * self._need)
 
     def _add_joints(self, system: _System, posed: _Posed, joints: CropJoints, crop: Tensor) -> None:
         c, uv = self.config, joints.uvd[:, :2]
@@ -264,7 +291,7 @@ class ContourTracker:
         jacobian = _image_motion(posed.joints, self._carry(posed, posed.joints, self.carried))
         inside = (uv.abs() < 0.97).all(-1)
         sure = (joints.peak / c.full_peak).clamp(max=1).square() * inside
-        weight = sure * _huber(off.norm(dim=-1), c.joint_robust)
+        weight = sure * _huber(off.norm(dim=-1), c.joint_robust) * self._need
         scale = crop[2] * c.joint_std
         system.add(jacobian.flatten(0, 1) / scale, off.flatten(), weight.repeat_interleave(2))
 

@@ -133,6 +133,20 @@ def test_the_network_brings_a_lost_body_back() -> None:
     assert (place - there).norm() < 0.2 * (transl - there).norm()
 
 
+def test_events_that_meet_no_contour_make_the_network_heard() -> None:
+    rotmats, _, transl = standing()
+    there = transl + torch.tensor([0.5, 0.0, 0.0])
+    left = {}
+    for gain in (0.0, 8.0):
+        tracker = fresh(ContourConfig(lost_gain=gain))
+        events = events_of(tracker, rotmats, there, None)
+        inside = events[events[:, 0] > 0.15]  # nowhere near the body's contours
+        for _ in range(8):
+            _, place = tracker.step([inside] * PARTS, CROP, WindowEvidence(rotmats, there, None))
+        left[gain] = float((place - there).norm())
+    assert left[8.0] < 0.6 * left[0.0] and left[0.0] < 0.5
+
+
 def test_jacobian_of_contours_is_that_of_the_skin() -> None:
     tracker = fresh()
     rotmats, _, transl = standing()
