@@ -153,6 +153,8 @@ def _bodies(options: Options) -> DHP19Report:
     if crop == "image":
         raise FormatError("--crop image goes with `evaluate mmhpsd`; DHP19's bodies take person or true-box.")
 
+    used = "yes" if options.start == "true" and crop == "person" and options.contours else "no"
+
     def estimate(path: Path, labels: Labels) -> CaptureEstimate:
         start = start_from_labels(labels) if options.start == "true" else None
         with open_recording(path) as recording:
@@ -175,7 +177,7 @@ def _bodies(options: Options) -> DHP19Report:
 
     report = evaluate_bodies(
         paths, estimate, BodiesProtocol(options.start, crop, options.average, options.drop),
-        facts=_facts(networks.shape_card, networks.flow_card), on_recording=say,
+        facts={**_facts(networks.shape_card, networks.flow_card), "contours": used}, on_recording=say,
     )  # fmt: skip
     _warn(networks.shape_card, report)
     return report
