@@ -88,6 +88,7 @@ class Capture:
         counts: (T, 2) OFF and ON events per window.
         flow_windows: index -> flow (2, S, S) in crop pixels, for a few windows spread over the clip.
         notes: what the user should know about assumptions and fallbacks.
+        found: the squares of whoever finds people, where `crops` followed a known body instead; else empty.
     """
 
     clip: MotionClip
@@ -97,6 +98,7 @@ class Capture:
     counts: NDArray[np.int64]
     flow_windows: dict[int, NDArray[np.float32]]
     notes: tuple[str, ...] = field(default=())
+    found: tuple[SquareCrop, ...] = ()
 
 
 def capture(
@@ -132,13 +134,14 @@ def capture(
     guessed = None
     if start is None and helpers.posh is not None:
         guessed = guess_start(recording, starts, crops, seen, rays, helpers.posh)
+    found: tuple[SquareCrop, ...] = ()
     if start is not None and contours:
         known = follow_known_body(
             recording, camera, crops, BodyTracker(networks.shape, motion=networks.motion), networks.flow,
             start, size_px=networks.shape.config.size,
             windows=progress(range(len(starts)), "tracking the body"),
         )  # fmt: skip
-        tracked, crops = known.bodies, known.crops
+        tracked, found, crops = known.bodies, crops, known.crops
         flows = {k: known.flows[k] for k in _shown(len(starts)) if known.flows}
     else:
         begin = start if start is not None else guessed
@@ -147,7 +150,7 @@ def capture(
     clip = to_motion(
         tracked, starts + WINDOW_US, networks.shape, camera, {**(provenance or {}), "notes": list(notes)}
     )
-    return Capture(clip, starts, crops, seen, followed.counts, flows, notes)
+    return Capture(clip, starts, crops, seen, followed.counts, flows, notes, found)
 
 
 def window_starts(recording: Recording) -> NDArray[np.int64]:
@@ -296,12 +299,13 @@ def to_motion(
 
 
 def mean_pose_track(captured: Capture, network: ShapeNet) -> BodyParams:
-    """Baseline: the training set's mean pose, placed in the middle of every window's crop."""
+    """Baseline: the training set's mean pose, placed in the middle of the square that was found in every
+    window, so that it does not depend on a known start."""
     import torch
 
     camera = captured.clip.camera
     assert camera is not None
-    crop = torch.from_numpy(np.stack([c.ray(camera) for c in captured.crops]))
+    crop = torch.from_numpy(np.stack([c.ray(camera) for c in captured.found or captured.crops]))
     pose = sixd_to_rotmat(network.absolute.mean_pose.unflatten(0, (24, 6))).expand(len(crop), -1, -1, -1)
     rotvec = rotmat_to_rotvec(from_ray(pose, ray_rotation(crop)).numpy())
     place = torch.cat([crop[:, :2], torch.log(REFERENCE_HEIGHT_M / (2 * crop[:, 2:]))], -1)

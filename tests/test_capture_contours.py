@@ -12,7 +12,7 @@ import torch
 
 from eventhpe.body.motion_file import save_motion
 from eventhpe.body.posing import BodyPoser
-from eventhpe.capture import Capture, Networks, capture
+from eventhpe.capture import Capture, Networks, capture, mean_pose_track
 from eventhpe.capture_contours import LOST_SIDES, _crop, follow_known_body
 from eventhpe.data.crops import SquareCrop
 from eventhpe.data.followed_clip import following_crops
@@ -77,6 +77,15 @@ def test_the_crop_lies_around_the_body(known: Capture, labels: Labels) -> None:
         assert abs(np.log(found.side / true.side)) < 0.3
         off = np.array([found.left - true.left, found.top - true.top]) + (found.side - true.side) / 2
         assert np.abs(off).max() < 0.2 * true.side
+
+
+def test_the_mean_pose_stands_where_the_person_was_found(
+    known: Capture, recording: Recording, labels: Labels, loaded: Networks
+) -> None:
+    free = capture(recording, loaded, labels.camera)
+    assert known.found == free.crops != known.crops and free.found == ()
+    mean, same = (mean_pose_track(c, loaded.shape) for c in (free, known))
+    np.testing.assert_array_equal(mean.transl, same.transl)
 
 
 def test_flow_is_kept_for_pictures(known: Capture) -> None:
