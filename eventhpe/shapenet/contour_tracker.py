@@ -87,7 +87,7 @@ class ContourConfig:
 
 
 class _Posed(NamedTuple):
-    """Rotations, place, world rotations and joints of a body, and the frames of the joints' parents."""
+    """Rotations, place and joints of a body, and the frames of the joints' parents in the camera."""
 
     rotmats: Tensor
     transl: Tensor
