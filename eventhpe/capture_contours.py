@@ -66,8 +66,9 @@ def follow_known_body(
     tracker.reset(start)
     rotmats, transl = start.rotmats[0].float(), start.transl[0].float()
     crop: SquareCrop | None = None
-    out = Known([], (), [])
-    crops = []
+    bodies: list[TrackedBody] = []
+    crops: list[SquareCrop] = []
+    flows: list[NDArray[np.float32]] = []
     for k in windows:
         crop = _crop(rotmats, start.betas[0], transl, camera, crop, found[k])
         ray = crop.ray(camera)
@@ -80,11 +81,11 @@ def follow_known_body(
         rotmats, transl = contours.step(
             [torch.from_numpy(p) for p in points], torch.from_numpy(ray), body.evidence
         )
-        out.bodies.append(replace(body, rotmats=rotmats.numpy().copy(), transl=transl.numpy().copy()))
+        bodies.append(replace(body, rotmats=rotmats.numpy().copy(), transl=transl.numpy().copy()))
         crops.append(crop)
         if uv is not None:
-            out.flows.append(np.asarray(uv[0], np.float32))
-    return out._replace(crops=tuple(crops))
+            flows.append(np.asarray(uv[0], np.float32))
+    return Known(bodies, tuple(crops), flows)
 
 
 def _crop(

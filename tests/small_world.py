@@ -5,7 +5,7 @@ Import the fixtures where they are needed; whatever the number of importers, eve
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,9 +17,12 @@ import torch
 from eventhpe.body.default import open_body
 from eventhpe.body.posing import BodyPoser
 from eventhpe.body.wardrobe import WardrobeRanges
+from eventhpe.capture import Networks
 from eventhpe.data.generator import Choice, Generator, GeneratorConfig
+from eventhpe.data.labels import Labels, read_labels
 from eventhpe.data.motion_style import StyleRanges
 from eventhpe.data.presets import CLEAN
+from eventhpe.events.open import open_recording
 from eventhpe.events.recording import Recording
 from eventhpe.events.types import Events
 from eventhpe.flownet.network import FlowNet, FlowNetConfig
@@ -137,3 +140,20 @@ def networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def poser() -> BodyPoser:
     """Of the open body."""
     return BodyPoser(open_body())
+
+
+@pytest.fixture(scope="session")
+def loaded(networks: Path) -> Networks:
+    """The small networks, as captures take them."""
+    return Networks.load(str(networks / "shapenet"), str(networks / "flownet"))
+
+
+@pytest.fixture(scope="module")
+def recording(recordings: Path) -> Iterator[Recording]:
+    with open_recording(recordings / "jumping_jack.h5") as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def labels(recordings: Path) -> Labels:
+    return read_labels(recordings / "jumping_jack.h5")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ import torch
 from eventhpe import capture as room
 from eventhpe.body.posing import BodyPoser
 from eventhpe.capture import Capture, Networks, capture, mean_pose_track, rest_joints, to_motion
-from eventhpe.data.labels import Labels, read_labels
+from eventhpe.data.labels import Labels
 from eventhpe.data.start import start_from_labels
 from eventhpe.data.windows import window_frames
 from eventhpe.errors import EventHPEError, FormatError, MissingAssetError, ShapeError
@@ -28,30 +27,17 @@ from eventhpe.weights.files import save_network, shipped_names
 from tests.small_world import (
     NUM_WINDOWS,
     SENSOR,
+    labels,
+    loaded,
     networks,
     noise_recording,
     poser,
     random_shapenet,
+    recording,
     recordings,
 )
 
-__all__ = ["networks", "poser", "recordings"]
-
-
-@pytest.fixture(scope="module")
-def loaded(networks: Path) -> Networks:
-    return Networks.load(str(networks / "shapenet"), str(networks / "flownet"))
-
-
-@pytest.fixture(scope="module")
-def recording(recordings: Path) -> Iterator[Recording]:
-    with open_recording(recordings / "jumping_jack.h5") as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def labels(recordings: Path) -> Labels:
-    return read_labels(recordings / "jumping_jack.h5")
+__all__ = ["labels", "loaded", "networks", "poser", "recording", "recordings"]
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,34 +15,26 @@ from eventhpe.capture import Capture, Networks, capture, mean_pose_track
 from eventhpe.capture_contours import LOST_SIDES, _crop, follow_known_body
 from eventhpe.data.crops import SquareCrop
 from eventhpe.data.followed_clip import following_crops
-from eventhpe.data.labels import Labels, read_labels
+from eventhpe.data.labels import Labels
 from eventhpe.data.start import start_from_labels, start_from_motion
 from eventhpe.data.windows import WINDOW_US
 from eventhpe.errors import FormatError, ShapeError
 from eventhpe.evaluation.protocols import hold_start, score_track
-from eventhpe.events.open import open_recording
 from eventhpe.events.recording import Recording
 from eventhpe.geometry.camera import Camera
 from eventhpe.shapenet.tracker import BodyTracker
-from tests.small_world import NUM_WINDOWS, SENSOR, networks, poser, recordings
+from tests.small_world import (
+    NUM_WINDOWS,
+    SENSOR,
+    labels,
+    loaded,
+    networks,
+    poser,
+    recording,
+    recordings,
+)
 
-__all__ = ["networks", "poser", "recordings"]
-
-
-@pytest.fixture(scope="module")
-def loaded(networks: Path) -> Networks:
-    return Networks.load(str(networks / "shapenet"), str(networks / "flownet"))
-
-
-@pytest.fixture(scope="module")
-def recording(recordings: Path) -> Iterator[Recording]:
-    with open_recording(recordings / "jumping_jack.h5") as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def labels(recordings: Path) -> Labels:
-    return read_labels(recordings / "jumping_jack.h5")
+__all__ = ["labels", "loaded", "networks", "poser", "recording", "recordings"]
 
 
 @pytest.fixture(scope="module")

@@ -42,9 +42,8 @@ LEVEL_CAMERA = np.diag([1.0, -1.0, -1.0])  # world (y up) to a camera that looks
 log = logging.getLogger("make_step_prior")
 
 
-def gather(motions: Path, rng: np.random.Generator, performances: int) -> F64:
+def gather(library: MotionLibrary, rng: np.random.Generator, performances: int) -> F64:
     """Steps (N, 75) of people who perform."""
-    library = MotionLibrary(motions, split="train")
     config = preset_config("lab")
     ranges = replace(config.style, turn_share=TURN_SHARE)
     body, steps = open_body(), []
@@ -94,10 +93,13 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, default=ASSET)
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    steps = gather(args.motions, np.random.default_rng(3), PERFORMANCES)
+    library = MotionLibrary(args.motions, split="train")
+    steps = gather(library, np.random.default_rng(3), PERFORMANCES)
     assert steps.shape[1] == SIZE
     provenance = {
         "command": "python tools/make_step_prior.py --motions FOLDER",
+        "clips": len(library.files),
+        "subjects": list(library.subjects),
         "performances": PERFORMANCES,
         "steps": len(steps),
         "turn_share": TURN_SHARE,

@@ -34,6 +34,8 @@ def tool() -> Iterator[Any]:
 def test_shipped_prior_knows_how_joints_bend() -> None:
     prior = load_step_prior()
     assert prior.step_us == WINDOW_US and ASSET.stat().st_size < 20_000
+    assert prior.provenance["clips"] > 50 and prior.provenance["steps"] > 10_000
+    assert not {"cmu14", "cmu60", "cmu86", "cmu94"} & set(prior.provenance["subjects"])
     std = np.sqrt(np.diag(prior.covariance))
     knee = std[3 * JOINTS.index("knee_left") :][:3]
     elbow = std[3 * JOINTS.index("elbow_right") :][:3]
